@@ -69,5 +69,6 @@ EXPORTERS: Registry[Callable[[ExportJob], ExportedModel]] = Registry("export tar
 """All export targets by name: functions that convert the model of a job.
 
 The trait `suffix` is that of their files, or "" for a folder. The trait `next_step` tells the user what to do with the
-result, and `takes_runtime` is True if `ExportJob.runtime` is used.
+result, `takes_runtime` is True if `ExportJob.runtime` is used, and `no_int8` is the error for 8-bit integers if there
+are none.
 """

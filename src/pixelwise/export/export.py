@@ -100,6 +100,8 @@ def export_model(
     _check_out(out, suffix, overwrite)
     if runtime is not None and not entry.traits.get("takes_runtime"):
         raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
+    if int8 and "no_int8" in entry.traits:
+        raise ConfigError(entry.traits["no_int8"])
     predictor = Predictor(load_model(run), "cpu", "32-true")
     config = predictor.config
     if config.view == "tiles":

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
+from pixelwise.export.web.folder import NO_INT8
 from pixelwise.inference.model_location import EXPORTED_SUFFIX
 
 __all__ = ["EXPORTERS"]
@@ -25,6 +26,7 @@ def onnx(job: ExportJob) -> ExportedModel:
     suffix="",
     next_step="copy {path} to a web server; the page tests itself in each browser",
     takes_runtime=True,
+    no_int8=NO_INT8,
 )
 def web(job: ExportJob) -> ExportedModel:
     """Convert a model to a page that computes masks in a browser, see `pixelwise.export.web`."""

@@ -10,14 +10,15 @@ import pytest
 from pixelwise.errors import ConfigError, OutputExistsError
 from pixelwise.export import export
 from pixelwise.export.export import export_model
+from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.web import exporter
-from pixelwise.export.web.exporter import check_images
+from pixelwise.export.web.exporter import WebFolder, check_images
 from pixelwise.export.web.folder import is_page, write_page
 from pixelwise.export.web.runtime import CPU_FILES, GPU_FILES, LICENSES
 from pixelwise.export.web.server import serve
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.models.config import ModelConfig
-from tests.export.helpers import make_config
+from tests.export.helpers import make_config, make_network
 from tests.inference.helpers import contents
 
 RUNTIME = {name: name.encode() for name in (*CPU_FILES, *GPU_FILES, *LICENSES)}
@@ -66,7 +67,7 @@ def test_class_names_cannot_end_the_settings(tmp_path: Path) -> None:
     found = re.search(r'<script type="application/json" id="settings">(.*?)</script>', text)
     assert found is not None
     settings = json.loads(found[1])
-    assert settings == {"title": f"Find {names[0]}, c", "background": [1]}
+    assert settings == {"title": f"Find {names[0]}, c", "background": [1], "runtime": "1.30.0"}
     assert text.count("<script") == 2
 
 
@@ -75,6 +76,14 @@ def test_models_of_bands_are_refused() -> None:
     for config in (make_config(channels=4), make_config(band_ranges=((0.0, 9.0),) * 3)):
         with pytest.raises(ConfigError, match=r"browsers decode RGB images of 8 bits only; export it to onnx"):
             check_images(config)
+
+
+def test_8_bit_integers_are_refused(tmp_path: Path) -> None:
+    folder = WebFolder(OnnxModel(make_network(make_config()), make_config()), RUNTIME)
+    with pytest.raises(ConfigError, match="8-bit integers give other masks in WebAssembly than here; export without"):
+        folder.quantized([])
+    with pytest.raises(ConfigError, match="export without `int8`"):
+        export_model(tmp_path / "a run that is not opened", tmp_path / "page", "web", int8=True)
 
 
 def test_export_replaces_a_page_and_nothing_else(

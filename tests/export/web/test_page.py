@@ -240,6 +240,9 @@ def test_other_masks_are_refused(browser: "Browser", runtime: dict[str, bytes], 
         )
         assert page.get_by_label("Choose images").is_disabled()
         assert page.get_by_role("button", name="Use the camera").is_disabled()
+        page.get_by_text("About the model").click()
+        about = page.locator("#about").inner_text()
+        assert "class 0, class 1, class 2" in about and "ONNX Runtime Web 1.30.0 (MIT license)" in about
         page.close()
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.onnx_exporter import export_onnx
-from pixelwise.export.web.folder import MODEL_FILE, write_page
+from pixelwise.export.web.folder import MODEL_FILE, NO_INT8, write_page
 from pixelwise.export.web.runtime import CPU_FILES, read_runtime
 from pixelwise.inference.exported.metadata import ExportMetadata
 from pixelwise.inference.image_predictor import ImagePredictor
@@ -37,10 +37,9 @@ class WebFolder:
         self._model.write(path / MODEL_FILE, metadata)
         write_page(path, metadata.model, self._runtime, CPU_FILES)
 
-    def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "WebFolder"]]:
-        """Yield versions with 8-bit integers, see `ExportedModel`."""
-        for float_layers, version in self._model.quantized(inputs):
-            yield float_layers, WebFolder(version, self._runtime)
+    def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, ExportedModel]]:
+        """Raise ConfigError, see `NO_INT8`."""
+        raise ConfigError(NO_INT8)
 
     def open(self, path: Path) -> ImagePredictor[Any]:
         """Return the predictor of the model in a folder, see `ExportedModel`."""

@@ -6,10 +6,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from pixelwise.export.web.runtime import VERSION
 from pixelwise.models.config import ModelConfig
 
 MODEL_FILE = "model.onnx"
 """Name of the model in the folder."""
+
+NO_INT8 = "8-bit integers give other masks in WebAssembly than here; export without `int8`"
+"""Why a page has no model with 8-bit integers."""
 
 _PAGE = Path(__file__).parent / "page"
 _HTML, _SCRIPT, _WORKER = "index.html", "page.js", "service-worker.js"
@@ -30,7 +34,7 @@ def write_page(folder: Path, config: ModelConfig, runtime: Mapping[str, bytes], 
     for name, content in runtime.items():
         (folder / _RUNTIME_FOLDER / name).write_bytes(content)
     shutil.copyfile(_PAGE / _SCRIPT, folder / _SCRIPT)
-    settings = {"title": _title(config), "background": list(config.background)}
+    settings = {"title": _title(config), "background": list(config.background), "runtime": VERSION}
     # "<" would end the element if a class name contained "</script>".
     text = json.dumps(settings).replace("<", "\\u003c")
     _fill(_HTML, folder, "{}</script>", f"{text}</script>")

@@ -207,7 +207,8 @@ async function openBackend(name) {
   opened.equal = equal;
   if (equal < MIN_EQUAL) {
     await session.release();
-    throw new Error(`${NAMES[name]} gives other masks: ${equality(equal)} of the pixels are equal, and 99.9 % are needed.`);
+    const advice = metadata.precision === "int8" ? " Export the model without int8." : "";
+    throw new Error(`${NAMES[name]} gives other masks: ${equality(equal)} of the pixels are equal, and 99.9 % are needed.${advice}`);
   }
   return opened;
 }
@@ -491,7 +492,7 @@ function describeModel() {
   const scores = metrics.val_miou == null ? {} : { "Validation mIoU": metrics.val_miou.toFixed(3) };
   const facts = { Classes: classes.join(", "), Encoder: encoder, Precision: precision, ...scores };
   for (const [part, license] of Object.entries(licenses)) facts[`License (${part})`] = license;
-  facts["Made with"] = `pixelwise ${version}, ONNX Runtime Web ${backend.ort.env.versions.web} (MIT license)`;
+  facts["Made with"] = `pixelwise ${version}, ONNX Runtime Web ${settings.runtime} (MIT license)`;
   for (const [name, value] of Object.entries(facts)) {
     find("about").append(element("dt", { textContent: name }), element("dd", { textContent: value }));
   }
@@ -530,6 +531,7 @@ async function start() {
   try {
     model = await fetchModel();
     metadata = readMetadata(model);
+    describeModel();
     report("Testing the model …", "");
     backend = await openBackend("wasm");
   } catch (error) {
@@ -538,7 +540,6 @@ async function start() {
     find("loading").hidden = true;
   }
   showBackend();
-  describeModel();
   find("files").disabled = false;
   find("choose").classList.remove("disabled");
   find("camera").disabled = !navigator.mediaDevices;
