@@ -1,5 +1,7 @@
 """`pixelwise try`: the page is served until Ctrl-C."""
 
+import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -50,6 +52,13 @@ def test_a_file_is_served_until_ctrl_c(run_cli: RunCommand, tmp_path: Path, open
     assert "no browser was found; open the page in one\n" in run_cli("try", file).out
     assert run_cli("try", file, "--no-browser").code == 0
     assert len(opened) == 2
+
+
+def test_a_file_is_served_without_torch() -> None:
+    code = "import sys, pixelwise.cli.try_, pixelwise.export.web.preview, pixelwise.export.web.server\n"
+    code += "assert 'torch' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_is_exported_once(

@@ -12,8 +12,8 @@ from pixelwise.export import export
 from pixelwise.export.export import export_model
 from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.web import exporter
-from pixelwise.export.web.exporter import WebFolder, check_images
-from pixelwise.export.web.folder import is_page, write_page
+from pixelwise.export.web.exporter import WebFolder
+from pixelwise.export.web.folder import check_images, is_page, write_page
 from pixelwise.export.web.runtime import CPU_FILES, GPU_FILES, LICENSES
 from pixelwise.export.web.server import serve
 from pixelwise.inference.exported.self_test import verify

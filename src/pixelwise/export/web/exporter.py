@@ -10,11 +10,10 @@ import numpy.typing as npt
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.onnx_exporter import export_onnx
-from pixelwise.export.web.folder import MODEL_FILE, NO_INT8, write_page
+from pixelwise.export.web.folder import MODEL_FILE, NO_INT8, check_images, write_page
 from pixelwise.export.web.runtime import CPU_FILES, read_runtime
 from pixelwise.inference.exported.metadata import ExportMetadata
 from pixelwise.inference.image_predictor import ImagePredictor
-from pixelwise.models.config import ModelConfig
 
 
 class WebFolder:
@@ -56,12 +55,3 @@ def export_web(job: ExportJob) -> WebFolder:
     check_images(job.config)
     runtime = read_runtime(job.runtime)
     return WebFolder(export_onnx(job), runtime)
-
-
-def check_images(config: ModelConfig) -> None:
-    """Raise ConfigError if a model takes images that browsers cannot decode."""
-    if len(config.mean) != 3 or config.band_ranges:
-        raise ConfigError(
-            f"the model takes images of {len(config.mean)} bands, scaled to 8 bits, and browsers decode RGB images of "
-            "8 bits only; export it to onnx"
-        )

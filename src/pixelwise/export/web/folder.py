@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from pixelwise.errors import ConfigError
 from pixelwise.export.web.runtime import VERSION
 from pixelwise.models.config import ModelConfig
 
@@ -46,6 +47,15 @@ def write_page(folder: Path, config: ModelConfig, runtime: Mapping[str, bytes], 
 def is_page(folder: Path) -> bool:
     """Return True if a folder has the files of a page, or is empty."""
     return not any(folder.iterdir()) or all((folder / name).is_file() for name in (_HTML, _WORKER, MODEL_FILE))
+
+
+def check_images(config: ModelConfig) -> None:
+    """Raise ConfigError if a model takes images that browsers cannot decode."""
+    if len(config.mean) != 3 or config.band_ranges:
+        raise ConfigError(
+            f"the model takes images of {len(config.mean)} bands, scaled to 8 bits, and browsers decode RGB images of "
+            "8 bits only; export it to onnx"
+        )
 
 
 def _title(config: ModelConfig) -> str:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
-from pixelwise.export.web.exporter import check_images
-from pixelwise.export.web.folder import MODEL_FILE, write_page
+from pixelwise.export.web.folder import MODEL_FILE, check_images, write_page
 from pixelwise.export.web.runtime import CPU_FILES, read_runtime
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.model_location import EXPORTED_SUFFIX
