@@ -18,7 +18,7 @@ from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.cli.flags import with_flags
 from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError, printable
-from pixelwise.inference.output_options import DEFAULT_OUTPUTS, OUTPUTS, MaskStyle, OverlayFormat
+from pixelwise.inference.output_options import DEFAULT_OUTPUTS, ENGINE_NAMES, OUTPUTS, MaskStyle, OverlayFormat
 from pixelwise.runtime.files import expand_home, next_free_path
 from pixelwise.runtime.progress import ProgressBars
 
@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from pixelwise.inference.batch import PredictResult
 
     _Output: TypeAlias = str
+    _Engine: TypeAlias = str
 else:
     _Output = open_choice(OUTPUTS)
+    _Engine = Annotated[open_choice(ENGINE_NAMES), Parameter(**OPEN_CHOICE)]
 
 DEFAULT_OUT = Path("predictions")
 """Output directory without --out. The first free one of predictions, predictions-2, predictions-3, … is created."""
@@ -47,6 +49,7 @@ _DEFAULTS = {
     "--view": "",
     "--scale": "",
     "--device": "auto",
+    "--engine": "local",
 }
 """Flag → its default value, which a repeated command need not state."""
 
@@ -71,6 +74,7 @@ def predict_command(
     tta: Annotated[bool, Parameter(negative=())] = False,
     thresholds: Annotated[list[str] | None, Parameter(**LIST_FLAG, metavar="CLASS=VALUE")] = None,
     device: Device = "auto",
+    engine: _Engine = "local",
 ) -> int:
     """Predict the masks of images and videos.
 
@@ -100,6 +104,8 @@ def predict_command(
         tta: Average the predictions of each image and of its mirror image. Takes twice the time.
         thresholds: How probable a class must be to be predicted, from 0 to 1: leaf=0.7 crack=0.3. 0.5 changes nothing.
         device: auto, cpu, cuda or mps.
+        engine: "local" for this process, or "ray" for the workers of a Ray cluster: that of RAY_ADDRESS or of this
+            machine, else a new one on this machine.
     """
     from pixelwise.inference.batch import predict_folder
     from pixelwise.inference.load_predictor import load_predictor
@@ -117,6 +123,7 @@ def predict_command(
         "--view": view or "",
         "--scale": "" if scale is None else f"{scale:g}",
         "--device": device,
+        "--engine": engine,
     }
     outputs = [name for word in write or DEFAULT_OUTPUTS for name in word.split(",") if name]
     switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
@@ -142,6 +149,7 @@ def predict_command(
             write=outputs,
             min_object=min_object,
             min_hole=min_hole,
+            engine=engine,
         )
     code = _print_result(result, out, outputs)
     if result.too_large:

@@ -1,15 +1,15 @@
 """Predict many image files and write their masks, overlays and tables to a directory."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
+from pixelwise.inference.engines import get_engine
 from pixelwise.inference.image_predictor import ImagePredictor, Output
-from pixelwise.inference.item_prediction import predict_items
 from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.output_items import (
@@ -22,7 +22,7 @@ from pixelwise.inference.output_items import (
     write_report,
 )
 from pixelwise.inference.output_options import DEFAULT_OUTPUTS, MaskStyle, OverlayFormat
-from pixelwise.inference.output_set import OutputSet
+from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.inference.outputs import Mark
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import require_mask_format
@@ -79,6 +79,7 @@ def predict_folder(
     write: Sequence[str] = DEFAULT_OUTPUTS,
     min_object: int = 0,
     min_hole: int = 0,
+    engine: str = "local",
 ) -> PredictResult:
     """Predict images, videos and directories of them, and write the results to a directory.
 
@@ -109,6 +110,7 @@ def predict_folder(
         min_object: objects with fewer pixels are removed from the masks: they get the class that has most of their
             border.
         min_hole: holes with fewer pixels are filled: regions of the background that are surrounded by one class.
+        engine: "local" for this process, or "ray" for the workers of a Ray cluster, see `predict_on_ray`.
 
     Returns:
         The content of predictions.json, and an error for each file or folder that could not be used. If no image could
@@ -116,8 +118,8 @@ def predict_folder(
 
     Raises:
         ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, the model does not contain the
-            values of `masks`, an output is unknown, a package for it is missing, or `frame_masks` is set without the
-            output "mask".
+            values of `masks`, an output or the engine is unknown, a package for it is missing, or `frame_masks` is set
+            without the output "mask".
         DataError: A source is missing. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
@@ -132,6 +134,7 @@ def predict_folder(
     out, config = Path(out), predictor.config
     size = PixelSize.parse(pixel_size) if pixel_size else None
     writers = make_writers(write, WriteOptions(config, masks, overlays))
+    predict = get_engine(engine)
     mask_filter = MaskFilter(min_object, min_hole)
     mask_filter.check(config)
     found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
@@ -148,7 +151,12 @@ def predict_folder(
     failed: list[PixelwiseError] = [*found.problems]
     with closing(outputs), predictor.leave_one_core(), share_temporary_directories():
         todo = [item for item in items if item.mark is None]
-        failed += predict_items(predictor, todo, outputs, progress, (row_progress, frame_progress))
+        results = predict(predictor, todo, outputs, (row_progress, frame_progress))
+        try:
+            failed += _append_results(results, progress(todo, len(todo)), outputs)
+        except ConfigError:  # a cluster cannot be reached
+            _remove_empty(new_folders)
+            raise
     done = [(item, item.mark) for item in items if item.mark is not None]
     photos = [report_entry(item, mark, out) for item, mark in done]
     report = {"classes": list(predictor.classes), "photos": photos, "failed": list(map(str, failed))}
@@ -162,6 +170,20 @@ def predict_folder(
     note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))
     notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
     return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
+
+
+def _append_results(
+    results: Iterator[ItemResult | PixelwiseError], items: Iterable[OutputItem], outputs: OutputSet
+) -> list[PixelwiseError]:
+    """Append the result of each item to the shared files, and set its mark. Return the errors of single items."""
+    failed: list[PixelwiseError] = []
+    for item in items:
+        result = next(results)
+        if isinstance(result, PixelwiseError):
+            failed.append(result)
+        else:
+            outputs.append(item, result)
+    return failed
 
 
 def _video_note(items: Sequence[OutputItem], write: Sequence[str]) -> list[str]:

@@ -56,6 +56,11 @@ class ImagePredictor(ABC, Generic[Output]):
     def has_fixed_size(self) -> bool:
         """True if all images are resized to the model's size, see `ImageView`."""
 
+    @property
+    def uses_accelerator(self) -> bool:
+        """True if a copy of the predictor on a machine with an accelerator computes on it."""
+        return False
+
     @abstractmethod
     def working_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the logits of an image of this size, see `ImageView`."""

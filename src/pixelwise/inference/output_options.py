@@ -27,3 +27,6 @@ OUTPUTS = (
 
 DEFAULT_OUTPUTS = ("mask", "overlay", "csv")
 """The outputs that are written by default."""
+
+ENGINE_NAMES = ("local", "ray")
+"""The names of the engines in `ENGINES`, for the same purpose as `OUTPUTS`."""

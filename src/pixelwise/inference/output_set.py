@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -71,10 +71,15 @@ class OutputSet:
     ) -> None:
         self.mask_filter = mask_filter
         self.run, self.config, self.out, self.writers = run, config, out, writers
+        self._pixel_size = pixel_size
         self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
         suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
         suffices = suffices and not any(writer.has_entries for writer in writers.values())
         self.journal = None if suffices else Journal(out / JOURNAL_FILE, run._asdict())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the arguments only: another process writes the files of images, but no tables and no journal."""
+        return OutputSet, (self.run, self.config, self.out, self.writers, self._pixel_size, self.mask_filter)
 
     @property
     def specs(self) -> dict[str, FileSpec]:

@@ -1,8 +1,10 @@
 """Prediction of masks at the images' own sizes."""
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -66,11 +68,13 @@ class Predictor(ImagePredictor[torch.Tensor]):
         tta: bool = False,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
+        self._arguments = (device, precision, view, scale, tta, thresholds)
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
         with limit_threads_to_idle_cores():  # the first use starts the measurement
             self.model = model.eval().to(self.device)
         self.tta = tta
+        self._is_folded = False
         self.shift = threshold_shift(thresholds or {}, model.config)
         values = {"view": view, "scale": scale, "tta": tta or None, "thresholds": dict(thresholds or {}) or None}
         self.options = " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
@@ -106,10 +110,24 @@ class Predictor(ImagePredictor[torch.Tensor]):
                 reached.
             ConfigError: The device is not available, the view is unknown, or the scale is invalid.
         """
-        predictor = Predictor(load_model(run), device, precision, view, scale, tta, thresholds)
-        if predictor.device.type == "cpu":
-            predictor._use_network(FoldedModel(predictor.model))
-        return predictor
+        return Predictor(load_model(run), device, precision, view, scale, tta, thresholds)._fold()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the model and the arguments. The copy chooses its device anew if the argument is "auto"."""
+        model = self.model if self.device.type == "cpu" else copy.deepcopy(self.model).cpu()
+        return _restore, (model, self._is_folded, self._arguments)
+
+    @property
+    def uses_accelerator(self) -> bool:
+        """True unless the argument `device` is the CPU."""
+        return torch.device("cuda" if self._arguments[0] == "auto" else self._arguments[0]).type != "cpu"
+
+    def _fold(self) -> "Predictor":
+        """Compute with batch norms folded into convolutions, if the device is a CPU. Return this predictor."""
+        self._is_folded = True
+        if self.device.type == "cpu":
+            self._use_network(FoldedModel(self.model))
+        return self
 
     def _use_network(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
         self._network = FlipAverage(network, self.model.config) if self.tta else network
@@ -194,3 +212,13 @@ class Predictor(ImagePredictor[torch.Tensor]):
         """
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             return self._network(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
+
+
+def _restore(
+    model: SegmentationModel | SegmentationEnsemble,
+    is_folded: bool,
+    arguments: tuple[str | torch.device, str, View | None, float | None, bool, Mapping[str, float] | None],
+) -> Predictor:
+    """Return a predictor that was pickled."""
+    predictor = Predictor(model, *arguments)
+    return predictor._fold() if is_folded else predictor

@@ -4,6 +4,7 @@ import math
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +46,10 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
             ConfigError: onnxruntime is not installed.
         """
         return ExportedPredictor(OnnxFile(expand_home(path)))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the path: the copy opens the file again."""
+        return ExportedPredictor.load, (self.file.path.absolute(),)
 
     def __repr__(self) -> str:
         """Return the encoder, the number of classes and the size of the input."""

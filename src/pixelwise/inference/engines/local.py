@@ -1,4 +1,4 @@
-"""Predict the images and videos of a folder, and write the files of each."""
+"""The engine "local": predict the images and videos of a folder in this process, and write the files of each."""
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from pixelwise.errors import DataError, OutputError, PixelwiseError, is_out_of_memory
+from pixelwise.inference.engines.base import ENGINES
 from pixelwise.inference.image_predictor import ImagePredictor, Output
 from pixelwise.inference.large_file import has_large_logits
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.inference.pipeline import map_predictions
 from pixelwise.inference.video import predict_video
-from pixelwise.runtime.progress import Progress
+from pixelwise.runtime.progress import Progress, no_progress
 
 _ONE_FILE_ERRORS = frozenset(
     (
@@ -31,28 +32,14 @@ _ONE_FILE_ERRORS = frozenset(
 """Numbers of write errors that affect one image only. Other errors, such as a full disk, end the prediction."""
 
 
-def predict_items(
+@ENGINES.register("local")
+def predict_locally(
     predictor: ImagePredictor[Output],
     items: Sequence[OutputItem],
     outputs: OutputSet,
-    progress: Progress,
-    part_progress: tuple[Progress, Progress],
-) -> list[PixelwiseError]:
-    """Predict images and videos, write their files, and set their marks.
-
-    Args:
-        predictor: the model.
-        items: the images and videos.
-        outputs: the outputs.
-        progress: counts items.
-        part_progress: counts steps of rows of large images, and frames of videos.
-
-    Returns:
-        The errors that concern single items.
-
-    Raises:
-        OutputError: The disk is full, or another error concerns all files.
-    """
+    part_progress: tuple[Progress, Progress] = (no_progress, no_progress),
+) -> Iterator[ItemResult | PixelwiseError]:
+    """Predict images and videos in this process, see `Engine`."""
     needs = outputs.needs
 
     def write(number: int, image: np.ndarray, output: Output) -> ItemResult | PixelwiseError:
@@ -69,16 +56,10 @@ def predict_items(
 
     alone = {id(item) for item in items if is_alone(item)}
     streamed = [item for item in items if id(item) not in alone]
-    failed: list[PixelwiseError] = []
     results: Iterator[ItemResult | PixelwiseError]
     results = map_predictions(predictor, [item.path for item in streamed], write)
-    for item in progress(items, len(items)):
-        result = _predict_alone(predictor, item, outputs, *part_progress) if id(item) in alone else next(results)
-        if isinstance(result, PixelwiseError):
-            failed.append(result)
-        else:
-            outputs.append(item, result)
-    return failed
+    for item in items:
+        yield _predict_alone(predictor, item, outputs, *part_progress) if id(item) in alone else next(results)
 
 
 def _predict_alone(

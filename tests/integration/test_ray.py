@@ -1,0 +1,91 @@
+"""`predict_folder` on a local Ray cluster of two workers, of which one is killed half-way."""
+
+import os
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pixelwise.inference.batch import predict_folder
+from pixelwise.inference.predictor import Predictor
+from pixelwise.models.model import SegmentationModel
+from tests.inference.conftest import make_model
+from tests.inference.helpers import make_image
+
+ray = pytest.importorskip("ray")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.slow,
+    pytest.mark.filterwarnings("ignore:.*is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Ray leaves sockets and files open
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+HEIGHT = 67
+"""Height of the image whose worker is killed."""
+
+
+class KilledOnce(Predictor):
+    """A predictor whose first process with the image of `HEIGHT` is killed."""
+
+    def __init__(self, model: SegmentationModel, marker: Path) -> None:
+        super().__init__(model, "cpu", "32-true")
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return KilledOnce, (self.model, self.marker)
+
+    def outputs(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        if any(image.shape[0] == HEIGHT for image in images) and not self.marker.exists():
+            self.marker.write_text(str(os.getpid()), encoding="utf-8")
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().outputs(images)
+
+
+@pytest.fixture(scope="module")
+def two_workers() -> Iterator[None]:
+    """Start Ray with two CPU cores."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="critical")
+    yield
+    ray.shutdown()
+
+
+def read_folder(folder: Path) -> dict[str, bytes]:
+    """Return the content of each file."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_killed_worker_and_a_resumed_prediction_change_no_output(
+    two_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "images" / "b").mkdir(parents=True)
+    for number in range(12):
+        folder = "images/b" if number % 3 else "images"
+        Image.fromarray(make_image(60 + number, 80, number)).save(tmp_path / folder / f"{number:02}.png")
+    (tmp_path / "images" / "05b.png").write_bytes((tmp_path / "images" / "03.png").read_bytes()[:200])
+    monkeypatch.chdir(tmp_path)
+    model, write = make_model(("pet", "background", "border")), ["mask", "overlay", "csv", "confidence"]
+    local = Predictor(model, "cpu", "32-true")
+    expected = predict_folder(local, ["images"], "local", write=write)
+    predict_folder(local, ["images/06.png"], "ray", write=write)
+    mask = tmp_path / "ray" / "06_mask.png"
+    time = mask.stat().st_mtime_ns
+
+    result = predict_folder(
+        KilledOnce(model, tmp_path / "killed"), ["images"], "ray", write=write, engine="ray", resume=True
+    )
+
+    assert int((tmp_path / "killed").read_text(encoding="utf-8")) != os.getpid()
+    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (12, 1)
+    assert mask.stat().st_mtime_ns == time
+    assert list(map(str, result.failed)) == list(map(str, expected.failed)) != []
+    assert read_folder(tmp_path / "ray") == read_folder(tmp_path / "local")
+    assert not list((tmp_path / "ray").rglob(".*"))  # the temporary directories of the killed worker are removed
