@@ -63,8 +63,8 @@ def export_command(
             overwrite=overwrite,
             progress=bars.track("measuring"),
         )
-    size = size_in_bytes(result.path) / 1e6
-    print(printable(f"file:        {result.path} ({size:.1f} MB)"))
+    size = sum(map(size_in_bytes, result.files)) / 1e6
+    print(printable(f"file:        {', '.join(map(str, result.files))} ({size:.1f} MB)"))
     for image in result.images:
         height, width = image.image.shape[:2]
         print(f"             {f'{image.name} ({width}x{height})':24} {image.equal:9.4%} of the pixels equal")

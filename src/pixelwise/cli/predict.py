@@ -82,7 +82,7 @@ def predict_command(
 
     Args:
         run: Run directory, the model.safetensors of one, a model of the Hugging Face hub (hf://user/name@revision), or
-            an exported file (.onnx), which needs no torch.
+            an exported file (.onnx or .xml), which needs no torch.
         images: Images, videos, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and
             URLs.
         out: Directory of the masks. By default the first free one of predictions, predictions-2, …, in the current

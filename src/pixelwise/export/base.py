@@ -44,7 +44,8 @@ class ExportedModel(Protocol):
         """Write the file.
 
         Args:
-            path: the file. It is replaced if it exists. For a target without a suffix: a folder that exists.
+            path: the file. It is replaced if it exists, as are those of the trait `companions` beside it. For a target
+                without a suffix: a folder that exists.
             metadata: the metadata to store in it.
         """
         ...
@@ -69,6 +70,6 @@ EXPORTERS: Registry[Callable[[ExportJob], ExportedModel]] = Registry("export tar
 """All export targets by name: functions that convert the model of a job.
 
 The trait `suffix` is that of their files, or "" for a folder. The trait `next_step` tells the user what to do with the
-result, `takes_runtime` is True if `ExportJob.runtime` is used, and `no_int8` is the error for 8-bit integers if there
-are none.
+result. The trait `companions` has the suffixes of other files of the same name, `takes_runtime` is True if
+`ExportJob.runtime` is used, and `no_int8` is the error for 8-bit integers if there are none.
 """

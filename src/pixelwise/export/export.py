@@ -1,7 +1,7 @@
 """Export a run as one file, and prove that the file gives the masks of the run."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,7 +21,7 @@ from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.predictor import Predictor
-from pixelwise.runtime.atomic import atomic_directory, atomic_write
+from pixelwise.runtime.atomic import atomic_directory, atomic_write, share_temporary_directories
 from pixelwise.runtime.files import expand_home, size_in_bytes, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -36,6 +36,7 @@ class ExportResult:
         picture: the picture of the differences.
         metadata: the metadata of the file.
         images: the measured images.
+        files: the file, and those that belong to it.
         int8: the change of the validation masks by 8-bit integers, or None for a file in float32.
     """
 
@@ -44,6 +45,7 @@ class ExportResult:
     picture: Path
     metadata: ExportMetadata
     images: tuple[MeasuredImage, ...]
+    files: tuple[Path, ...]
     int8: Int8Score | None = None
 
     def __repr__(self) -> str:
@@ -97,7 +99,8 @@ def export_model(
     out = expand_home(out)
     entry = EXPORTERS[target]
     suffix = entry.traits["suffix"]
-    _check_out(out, suffix, overwrite)
+    others = tuple(out.with_suffix(each) for each in entry.traits.get("companions", ()))
+    _check_out(out, suffix, others, overwrite)
     if runtime is not None and not entry.traits.get("takes_runtime"):
         raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
     if int8 and "no_int8" in entry.traits:
@@ -112,7 +115,7 @@ def export_model(
     validation = ValidationImages(run) if int8 else None
     model = entry.component(ExportJob(predictor, probabilities, None if runtime is None else expand_home(runtime)))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
-    with atomic_write(out) if suffix else _atomic_folder(out) as path:
+    with _atomic_files(out, others) if suffix else _atomic_folder(out) as path:
         draft = ExportMetadata(
             version=version("pixelwise"),
             opset=model.opset,
@@ -138,20 +141,29 @@ def export_model(
         metadata = draft.model_copy(update=final)
         model.write(path, metadata)
         model.open(path)
-        facts = _facts(metadata, target, path, score)
+        facts = _facts(metadata, target, [path, *(path.with_name(each.name) for each in others)], score)
         write_report(out, measured, facts, config)
-    return ExportResult(out, *report_paths(out), metadata, measured, score)
+    return ExportResult(out, *report_paths(out), metadata, measured, (out, *others), score)
 
 
-def _check_out(out: Path, suffix: str, overwrite: bool) -> None:
+def _check_out(out: Path, suffix: str, others: Sequence[Path], overwrite: bool) -> None:
     if suffix and out.suffix.lower() != suffix:
         raise ConfigError(f"{out}: an exported file of this kind ends with {suffix}; choose another `out`")
     is_replaced_folder = not suffix and overwrite and out.is_dir()
     if is_replaced_folder and not is_page(out):
         raise OutputExistsError(f"{out}: has other files than those of a page, which are kept; choose another `out`")
-    for each in report_paths(out) if is_replaced_folder else (out, *report_paths(out)):
+    for each in report_paths(out) if is_replaced_folder else (out, *others, *report_paths(out)):
         if each.is_dir() or (each.exists() and not overwrite):
             raise OutputExistsError(f"{each}: exists already; choose another `out`, or set `overwrite`")
+
+
+@contextmanager
+def _atomic_files(out: Path, others: Sequence[Path]) -> Iterator[Path]:
+    """Yield a temporary path of a file, see `atomic_write`. Other files beside it are written to their names there."""
+    with share_temporary_directories(), atomic_write(out) as path, ExitStack() as stack:
+        for other in others:
+            stack.enter_context(atomic_write(other))
+        yield path
 
 
 @contextmanager
@@ -198,14 +210,14 @@ def _mask(predictor: ImagePredictor[Any], image: Bytes) -> Bytes:
     return mask
 
 
-def _facts(metadata: ExportMetadata, target: str, path: Path, int8: Int8Score | None) -> dict[str, Any]:
+def _facts(metadata: ExportMetadata, target: str, paths: Sequence[Path], int8: Int8Score | None) -> dict[str, Any]:
     """Return the entries of the report besides the images."""
     return {
         "target": target,
         "pixelwise": metadata.version,
         "opset": metadata.opset,
         "precision": metadata.precision,
-        "bytes": size_in_bytes(path),
+        "bytes": sum(map(size_in_bytes, paths)),
         "smallest_fraction_of_equal_pixels": metadata.parity,
         **({} if int8 is None else {"int8": asdict(int8)}),
         "classes": list(metadata.model.classes),

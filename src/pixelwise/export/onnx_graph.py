@@ -15,7 +15,7 @@ from pixelwise.data.input_size import to_pair
 from pixelwise.data.task import MULTILABEL
 from pixelwise.export.graph_builder import GraphBuilder
 from pixelwise.export.onnx_resize import add_input_resize
-from pixelwise.inference.exported.onnx_file import CONFIDENCE, IMAGE, MASK, PROBABILITIES
+from pixelwise.inference.exported.exported_file import CONFIDENCE, IMAGE, MASK, PROBABILITIES
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 

@@ -66,9 +66,8 @@ def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
         axis: 2 or 3.
     """
     old = graph.add("Shape", [values], start=axis, end=axis + 1)
-    scale = graph.add("Div", [graph.add("Cast", [old], to=TensorProto.DOUBLE), graph.constant([new], np.float64)])
     ranges = [range(start, min(start + BLOCK, new)) for start in range(0, new, BLOCK)]
-    blocks = [_make_block(graph, scale, old, each) for each in ranges]
+    blocks = [_make_block(graph, old, new, each) for each in ranges]
     unit = _weight_of_one(graph, [block.weights for block in blocks])
     half = graph.constant([0.5], np.float64)
     parts = []
@@ -85,29 +84,38 @@ def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
     return graph.add("Concat", parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
-def _make_block(graph: GraphBuilder, scale: str, old: str, new: range) -> _Block:
+def _make_block(graph: GraphBuilder, old: str, new: int, part: range) -> _Block:
     """Add the weights of old values in a range of new values, see `pixelwise.data.antialias.antialias_weights`.
+
+    Positions are integers, in units of 1 / (2 * new) old values. So a runtime that computes in float32 rounds only the
+    quotient of two integers.
 
     Args:
         graph: the graph.
-        scale: old values per new value, (1,) float64.
-        old: number of old values, (1,) int64.
-        new: the new values.
+        old: the name of the number of old values, (1,) int64.
+        new: the number of all new values.
+        part: the new values.
     """
-    one, half, zero = (graph.constant([value], np.float64) for value in (1, 0.5, 0))
-    support = graph.add("Max", [scale, one])
-    center = graph.add("Mul", [graph.constant(np.array(new)[:, None] + 0.5, np.float64), scale])
-    first, last = (graph.add("Mul", [graph.constant([each + 0.5], np.float64), scale]) for each in (new[0], new[-1]))
-    low = graph.add("Max", [graph.add("Add", [graph.add("Sub", [first, support]), half]), zero])
-    start = graph.add("Cast", [low], to=TensorProto.INT64)  # a conversion to integers removes the fraction
-    high = graph.add("Add", [graph.add("Add", [last, support]), half])
-    stop = graph.add("Min", [graph.add("Cast", [high], to=TensorProto.INT64), old])
+    zero, one, two, unit = (graph.constant([value], np.int64) for value in (0, 1, 2, 2 * new))
+    support = graph.add("Mul", [graph.add("Max", [old, graph.constant([new], np.int64)]), two])
+    center = graph.add("Mul", [graph.constant(2 * np.array(part)[:, None] + 1, np.int64), old])
+    first, last = (
+        graph.add(
+            "Add", [graph.add("Mul", [graph.constant([2 * each + 1], np.int64), old]), graph.constant([new], np.int64)]
+        )
+        for each in (part[0], part[-1])
+    )
+    low = graph.add("Max", [graph.add("Sub", [first, support]), zero])
+    start = graph.add("Div", [low, unit])
+    stop = graph.add("Min", [graph.add("Div", [graph.add("Add", [last, support]), unit]), old])
     ends = [graph.add("Squeeze", [each]) for each in (start, stop)]
-    numbers = graph.add("Range", [*ends, graph.constant(1, np.int64)])
-    position = graph.add("Add", [graph.add("Cast", [numbers], to=TensorProto.DOUBLE), half])
+    numbers = graph.add("Range", [*ends, graph.add("Squeeze", [one])])
+    position = graph.add(
+        "Mul", [graph.add("Add", [graph.add("Mul", [numbers, two]), one]), graph.constant([new], np.int64)]
+    )
     distance = graph.add("Abs", [graph.add("Sub", [position, center])])
-    relative = graph.add("Mul", [distance, graph.add("Div", [one, support])])
-    values = graph.add("Max", [graph.add("Sub", [one, relative]), zero])
+    shares = graph.add("Max", [graph.add("Sub", [support, distance]), zero])
+    values = graph.add("Cast", [shares], to=TensorProto.DOUBLE)
     total = graph.add("ReduceSum", [values, graph.constant([1], np.int64)], keepdims=1)
     return _Block(start, stop, graph.add("Div", [values, total]))
 

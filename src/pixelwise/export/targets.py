@@ -6,12 +6,15 @@ from contextlib import contextmanager
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
 from pixelwise.export.web.folder import NO_INT8
-from pixelwise.inference.model_location import EXPORTED_SUFFIX
+from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, WEIGHTS_SUFFIX
 
 __all__ = ["EXPORTERS"]
 
 
-@EXPORTERS.register("onnx", suffix=EXPORTED_SUFFIX, next_step="test it where it will work: pixelwise verify {path}")
+_VERIFY = "test it where it will work: pixelwise verify {path}"
+
+
+@EXPORTERS.register("onnx", suffix=ONNX_SUFFIX, next_step=_VERIFY)
 def onnx(job: ExportJob) -> ExportedModel:
     """Convert a model to one ONNX file, see `pixelwise.export.onnx_exporter`."""
     with _needs("onnx", ("onnx", "onnxruntime", "onnxscript")):
@@ -19,6 +22,14 @@ def onnx(job: ExportJob) -> ExportedModel:
 
         from pixelwise.export.onnx_exporter import export_onnx
     return export_onnx(job)
+
+
+@EXPORTERS.register("openvino", suffix=OPENVINO_SUFFIX, companions=(WEIGHTS_SUFFIX,), next_step=_VERIFY)
+def openvino(job: ExportJob) -> ExportedModel:
+    """Convert a model to an OpenVINO model, see `pixelwise.export.openvino_exporter`."""
+    with _needs("openvino", ("onnx", "onnxruntime", "onnxscript")):
+        from pixelwise.export.openvino_exporter import export_openvino
+    return export_openvino(job)
 
 
 @EXPORTERS.register(

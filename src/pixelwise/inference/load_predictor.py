@@ -7,13 +7,13 @@ from typing import Any
 from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError
 from pixelwise.inference.image_predictor import ImagePredictor
-from pixelwise.inference.model_location import EXPORTED_SUFFIX
+from pixelwise.inference.model_location import EXPORTED_SUFFIXES
 from pixelwise.runtime.files import expand_home
 
 
 def is_exported(path: str | Path) -> bool:
     """Return True if a path has the name of an exported file."""
-    return expand_home(path).suffix.lower() == EXPORTED_SUFFIX
+    return expand_home(path).suffix.lower() in EXPORTED_SUFFIXES
 
 
 def load_predictor(

@@ -18,8 +18,13 @@ if TYPE_CHECKING:
 
 _MODEL_SUFFIX = ".safetensors"
 
-EXPORTED_SUFFIX = ".onnx"
-"""Suffix of exported files."""
+ONNX_SUFFIX, OPENVINO_SUFFIX = ".onnx", ".xml"
+
+EXPORTED_SUFFIXES = (ONNX_SUFFIX, OPENVINO_SUFFIX)
+"""Suffixes of exported files."""
+
+WEIGHTS_SUFFIX = ".bin"
+"""Suffix of the weights beside an OpenVINO model."""
 
 _MAX_NAMED = 3
 """Maximum number of runs that a message names."""
@@ -38,7 +43,9 @@ def is_model(path: str | Path) -> bool:
         from pixelwise.runs.run_dir import Run
 
         return (place / WEIGHTS_FILE).exists() or Run.exists(place)
-    return place.is_file() and (place.suffix.lower() in (_MODEL_SUFFIX, EXPORTED_SUFFIX) or place.name == CONFIG_FILE)
+    if place.suffix.lower() == OPENVINO_SUFFIX:  # .xml files are often annotations of images
+        return place.is_file() and place.with_suffix(WEIGHTS_SUFFIX).is_file()
+    return place.is_file() and (place.suffix.lower() in (_MODEL_SUFFIX, ONNX_SUFFIX) or place.name == CONFIG_FILE)
 
 
 def load_model(path: str | Path | None) -> "SegmentationModel | SegmentationEnsemble":
@@ -83,7 +90,7 @@ def find_model(path: str | Path) -> Path:
     if place.name == CONFIG_FILE and place.is_file():
         place = place.parent
     if place.is_file():
-        if place.suffix.lower() == EXPORTED_SUFFIX:
+        if place.suffix.lower() in EXPORTED_SUFFIXES:
             raise RunError(f"{place}: is an exported file, which predicts and is verified only; name its run here")
         if place.suffix != _MODEL_SUFFIX:
             raise RunError(f"{place}: is not a model; name a run directory or a {_MODEL_SUFFIX} file")

@@ -10,7 +10,7 @@ from pathlib import Path
 from pixelwise.export.web.folder import MODEL_FILE, check_images, write_page
 from pixelwise.export.web.runtime import CPU_FILES, read_runtime
 from pixelwise.inference.exported.predictor import ExportedPredictor
-from pixelwise.inference.model_location import EXPORTED_SUFFIX
+from pixelwise.inference.model_location import ONNX_SUFFIX
 from pixelwise.runtime.files import expand_home, user_cache_folder
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -47,7 +47,7 @@ def page_folder(
 
 def _exported_file(model: str | Path, progress: Progress) -> Path:
     """Return an exported file as it is, or the export of a run in the cache."""
-    if "://" not in str(model) and expand_home(model).suffix.lower() == EXPORTED_SUFFIX:
+    if "://" not in str(model) and expand_home(model).suffix.lower() == ONNX_SUFFIX:
         return expand_home(model)
     from pixelwise.export.export import export_model
     from pixelwise.inference.predictor import Predictor
@@ -55,7 +55,7 @@ def _exported_file(model: str | Path, progress: Progress) -> Path:
     predictor = Predictor.load(model, "cpu", "32-true")
     check_images(predictor.config)
     cache = user_cache_folder() / "exported"
-    path = cache / f"{predictor.fingerprint()}-{version('pixelwise')}{EXPORTED_SUFFIX}"
+    path = cache / f"{predictor.fingerprint()}-{version('pixelwise')}{ONNX_SUFFIX}"
     if not path.exists():
         export_model(model, path, overwrite=True, progress=progress)
         _remove_old(cache)
@@ -64,7 +64,7 @@ def _exported_file(model: str | Path, progress: Progress) -> Path:
 
 def _remove_old(cache: Path) -> None:
     """Remove the oldest exports and their reports, so that `MAX_CACHED` stay."""
-    files = sorted(cache.glob(f"*{EXPORTED_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
+    files = sorted(cache.glob(f"*{ONNX_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files[MAX_CACHED:]:
         for each in (path, *cache.glob(f"{path.stem}-report.*")):
             each.unlink(missing_ok=True)

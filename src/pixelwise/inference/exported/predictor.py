@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.errors import ConfigError
-from pixelwise.inference.exported.onnx_file import OnnxFile, OnnxOutput
+from pixelwise.inference.exported.exported_file import ExportedFile, ExportedOutput
+from pixelwise.inference.exported.open_file import open_exported
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.prediction import Prediction
 from pixelwise.models.config import ModelConfig
@@ -18,7 +19,7 @@ from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.files import expand_home
 
 
-class ExportedPredictor(ImagePredictor[OnnxOutput]):
+class ExportedPredictor(ImagePredictor[ExportedOutput]):
     """Predict masks at the images' own sizes with an exported file, without torch.
 
     Args:
@@ -31,7 +32,7 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
     """
 
-    def __init__(self, file: OnnxFile) -> None:
+    def __init__(self, file: ExportedFile) -> None:
         self.file = file
 
     @staticmethod
@@ -43,9 +44,9 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
 
         Raises:
             RunError: The file is missing, damaged, or not an exported file of pixelwise.
-            ConfigError: onnxruntime is not installed.
+            ConfigError: The package that computes it is not installed.
         """
-        return ExportedPredictor(OnnxFile(expand_home(path)))
+        return ExportedPredictor(open_exported(expand_home(path)))
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path: the copy opens the file again."""
@@ -79,12 +80,12 @@ class ExportedPredictor(ImagePredictor[OnnxOutput]):
         if needs:
             self._check_probabilities()
 
-    def outputs(self, images: Sequence[np.ndarray]) -> list[OnnxOutput]:
+    def outputs(self, images: Sequence[np.ndarray]) -> list[ExportedOutput]:
         """Return the mask of each image. Each is computed alone, because their sizes differ."""
         return [self.file.run(image) for image in images]
 
     def make(
-        self, image: np.ndarray, output: OnnxOutput, probabilities: bool, packed: bool, keep_logits: bool
+        self, image: np.ndarray, output: ExportedOutput, probabilities: bool, packed: bool, keep_logits: bool
     ) -> Prediction:
         """Return the prediction of an image from the output of the file, see `ImagePredictor.to_prediction`.
 

@@ -8,7 +8,7 @@ import numpy as np
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import RunError
 from pixelwise.inference.exported.metadata import MIN_EQUAL
-from pixelwise.inference.exported.onnx_file import OnnxFile
+from pixelwise.inference.exported.open_file import open_exported
 from pixelwise.runtime.files import expand_home
 
 
@@ -21,12 +21,14 @@ class SelfTestResult:
         equal: for each image, the fraction of equal pixels in [0, 1].
         sizes: height and width of each image.
         precision: "float32" or "int8".
+        package: name of the package that computed the masks.
     """
 
     path: Path
     equal: tuple[float, ...]
     sizes: tuple[tuple[int, int], ...]
     precision: str
+    package: str
 
     @property
     def is_passed(self) -> bool:
@@ -45,12 +47,12 @@ def verify(path: str | Path) -> SelfTestResult:
 
     Raises:
         RunError: The file is missing, damaged, or not an exported file of pixelwise.
-        ConfigError: onnxruntime is not installed.
+        ConfigError: The package that computes it is not installed.
 
     >>> verify("pets.onnx").is_passed  # doctest: +SKIP
     True
     """
-    file = OnnxFile(expand_home(path))
+    file = open_exported(expand_home(path))
     config = file.metadata.model
     classes = len(config.classes) if config.task is MULTILABEL else None
     equal, sizes = [], []
@@ -61,4 +63,4 @@ def verify(path: str | Path) -> SelfTestResult:
             raise RunError(f"{path}: {error}; export it again") from None
         equal.append(float(np.mean(file.run(image).mask == expected)))
         sizes.append((image.shape[0], image.shape[1]))
-    return SelfTestResult(file.path, tuple(equal), tuple(sizes), file.metadata.precision)
+    return SelfTestResult(file.path, tuple(equal), tuple(sizes), file.metadata.precision, file.package)

@@ -1,0 +1,65 @@
+"""The export target "openvino": the operators of the ONNX file as an OpenVINO model, an .xml file and a .bin file."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pixelwise.errors import RunError
+from pixelwise.export.base import ExportJob
+from pixelwise.export.onnx_exporter import OnnxModel, export_onnx
+from pixelwise.inference.exported.metadata import METADATA_KEY, ExportMetadata
+from pixelwise.inference.exported.openvino_file import OpenVinoFile, import_openvino
+from pixelwise.inference.exported.predictor import ExportedPredictor
+
+
+class OpenVinoModel:
+    """A model in OpenVINO's operators, see `ExportedModel`.
+
+    Args:
+        source: the model in ONNX's operators.
+
+    Attributes:
+        opset: the version of ONNX's operators.
+    """
+
+    def __init__(self, source: OnnxModel) -> None:
+        self.opset = source.opset
+        self._source = source
+        self._openvino: Any = import_openvino()
+
+    def write(self, path: Path, metadata: ExportMetadata) -> None:
+        """Write the .xml file, and the .bin file beside it, see `ExportedModel`.
+
+        Raises:
+            RunError: OpenVINO cannot convert an operator.
+        """
+        try:
+            model = self._openvino.Core().read_model(self._source.model.SerializeToString(deterministic=True))
+        except RuntimeError as error:
+            raise RunError(f"OpenVINO cannot convert the model ({OpenVinoFile.plain(error)})") from None
+        model.set_rt_info(metadata.model_dump_json(), METADATA_KEY)
+        # Weights of 16 bits change more than 0.1 % of the pixels (docs/decisions.md).
+        self._openvino.save_model(model, path, compress_to_fp16=False)
+
+    def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "OpenVinoModel"]]:
+        """Yield versions with 8-bit integers, see `ExportedModel`."""
+        for float_layers, source in self._source.quantized(inputs):
+            yield float_layers, OpenVinoModel(source)
+
+    def open(self, path: Path) -> ExportedPredictor:
+        """Return the predictor of a file, see `ExportedModel`."""
+        return ExportedPredictor.load(path)
+
+
+def export_openvino(job: ExportJob) -> OpenVinoModel:
+    """Convert a model to OpenVINO.
+
+    Raises:
+        ConfigError: openvino is not installed.
+        RunError: An operation cannot be converted, or the model is too large.
+    """
+    import_openvino()  # before the conversion to ONNX, which takes long
+    return OpenVinoModel(export_onnx(job))

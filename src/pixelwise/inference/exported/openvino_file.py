@@ -1,0 +1,140 @@
+"""An OpenVINO model (.xml and .bin) that `pixelwise export` wrote, opened with OpenVINO's runtime."""
+
+import sys
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pixelwise.data.input_size import to_pair
+from pixelwise.errors import ConfigError, RunError
+from pixelwise.inference.exported.exported_file import (
+    CONFIDENCE,
+    IMAGE,
+    MASK,
+    PROBABILITIES,
+    ExportedFile,
+    check_readable,
+    parse_metadata,
+)
+from pixelwise.inference.exported.metadata import METADATA_KEY, Bytes
+from pixelwise.inference.model_location import WEIGHTS_SUFFIX
+from pixelwise.runtime.threads import available_cpus
+
+_TELEMETRY = "openvino_telemetry"
+
+
+def import_openvino() -> Any:
+    """Return the package openvino. Its import sends data about its use to its makers, which this function prevents.
+
+    Raises:
+        ConfigError: It is not installed.
+    """
+    known = sys.modules.get(_TELEMETRY)
+    sys.modules[_TELEMETRY] = None  # type: ignore[assignment] # it cannot be imported; openvino works without it
+    try:
+        import openvino
+    except ModuleNotFoundError as error:
+        if error.name != "openvino":
+            raise
+        raise ConfigError("this file needs openvino; pip install 'pixelwise[openvino]'") from None
+    finally:
+        del sys.modules[_TELEMETRY]
+        if known is not None:
+            sys.modules[_TELEMETRY] = known
+    return openvino
+
+
+class OpenVinoFile(ExportedFile):
+    """An exported file that computes masks with OpenVINO on the CPU.
+
+    Args:
+        path: the .xml file. Its weights are in the .bin file of the same name.
+
+    Raises:
+        RunError: A file is missing, damaged, or not an exported file of pixelwise.
+        ConfigError: openvino is not installed.
+    """
+
+    package = "openvino"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        openvino = import_openvino()
+        for part in self.parts:
+            check_readable(part)
+        self._core = openvino.Core()
+        self._core.set_property({"ENABLE_MMAP": False})  # the file of weights can be replaced while it is open
+        try:
+            self._model = self._core.read_model(path)
+        except RuntimeError as error:
+            raise RunError(
+                f"{path}: is not a whole OpenVINO model that this machine can compute ({self.plain(error)}); copy or "
+                "export it again"
+            ) from None
+        self.metadata = parse_metadata(path, _metadata_of(self._model))
+        self._check_interface(openvino.Type)
+
+    @property
+    def parts(self) -> tuple[Path, ...]:
+        """The .xml file and the .bin file."""
+        return self.path, self.path.with_suffix(WEIGHTS_SUFFIX)
+
+    @property
+    def has_probabilities(self) -> bool:
+        """True if the file has the output of probabilities."""
+        return PROBABILITIES in _outputs_of(self._model)
+
+    def compute(self, image: Bytes, names: Sequence[str]) -> list[np.ndarray]:
+        """Return the outputs of these names, see `ExportedFile`."""
+        size = to_pair(self.metadata.model.size)
+        if any(2 * old * new >= 1 << 31 for old, new in zip(image.shape[1:3], size, strict=True)):
+            raise MemoryError("positions of pixels have 32 bits in OpenVINO")  # it would compute wrong masks
+        compiled = self._with_probabilities if PROBABILITIES in names else self._compiled
+        results = compiled.create_infer_request().infer({IMAGE: np.ascontiguousarray(image)})
+        return [results[name] for name in names]
+
+    @staticmethod
+    def plain(error: Exception) -> str:
+        """Return the last line of an error of OpenVINO. The lines before are places in its source code."""
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        return lines[-1][:300] if lines else type(error).__name__
+
+    @cached_property
+    def _compiled(self) -> Any:
+        """The model without the probabilities, which would be computed for each image otherwise."""
+        model = self._model.clone()
+        if self.has_probabilities:
+            model.remove_result(_outputs_of(model)[PROBABILITIES].get_node())
+        return self._compile(model)
+
+    @cached_property
+    def _with_probabilities(self) -> Any:
+        return self._compile(self._model)
+
+    def _compile(self, model: Any) -> Any:
+        # By default, a processor that has bfloat16 computes with it, and the masks are not those of float32.
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_cpus()}
+        return self._core.compile_model(model, "CPU", options)
+
+    def _check_interface(self, types: Any) -> None:
+        """Raise RunError if the input or an output is not that of an exported file."""
+        inputs = self._model.inputs
+        is_image = len(inputs) == 1 and IMAGE in inputs[0].get_names() and inputs[0].element_type == types.u8
+        shape = inputs[0].partial_shape if is_image and inputs[0].partial_shape.rank.is_static else []
+        self.check_image([each.get_length() if each.is_static else None for each in shape], is_image)
+        outputs = _outputs_of(self._model)
+        for name, kind in ((MASK, types.u8), (CONFIDENCE, types.f32)):
+            if name not in outputs or outputs[name].element_type != kind:
+                raise RunError(f"{self.path}: has no output `{name}` of the right type; export it again")
+
+
+def _outputs_of(model: Any) -> dict[str, Any]:
+    """Return the outputs of a model by name."""
+    return {name: output for output in model.outputs for name in output.get_names()}
+
+
+def _metadata_of(model: Any) -> str | None:
+    return model.get_rt_info(METADATA_KEY).astype(str) if model.has_rt_info(METADATA_KEY) else None

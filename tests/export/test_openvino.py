@@ -1,0 +1,200 @@
+"""The export of a run as an OpenVINO model, and predictions with it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from onnx import TensorProto, helper
+from PIL import Image
+
+import pixelwise
+from pixelwise.data.input_size import to_pair
+from pixelwise.data.resize import resize_image
+from pixelwise.errors import OutputExistsError, RunError
+from pixelwise.export.export import ExportResult, export_model
+from pixelwise.export.graph_builder import GraphBuilder
+from pixelwise.export.onnx_exporter import OnnxModel
+from pixelwise.export.onnx_graph import OPSET
+from pixelwise.export.onnx_resize import add_input_resize
+from pixelwise.export.openvino_exporter import OpenVinoModel
+from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.inference.exported.openvino_file import import_openvino
+from pixelwise.inference.exported.predictor import ExportedPredictor
+from pixelwise.inference.exported.self_test import verify
+from pixelwise.inference.model_location import is_model
+from pixelwise.inference.predictor import Predictor
+from tests.export.helpers import make_config, make_network, write_file
+from tests.inference.helpers import contents, make_image
+
+
+@pytest.fixture(scope="module")
+def openvino_export(small_sizes: None, run: Path, tmp_path_factory: pytest.TempPathFactory) -> ExportResult:
+    """Return an export of the run, with probabilities."""
+    folder = tmp_path_factory.mktemp("openvino")
+    return export_model(run, folder / "model.xml", "openvino", probabilities=True)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Write the model of a small network. Its only test is a mask of zeros."""
+    config = make_config()
+    test = SelfTest.encode(np.zeros((6, 8, 3), np.uint8), np.zeros((6, 8), np.uint8))
+    metadata = ExportMetadata(
+        version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=(test,)
+    )
+    OpenVinoModel(OnnxModel(make_network(config), config)).write(tmp_path / "model.xml", metadata)
+    return tmp_path / "model.xml"
+
+
+def test_the_files_give_the_masks_of_the_run(openvino_export: ExportResult, predictor: Predictor) -> None:
+    file = ExportedPredictor.load(openvino_export.path)
+    for number, size in enumerate(((1, 1), (40, 64), (200, 151))):
+        image = make_image(*size, seed=number)
+        expected, result = predictor(image, probabilities=True), file(image, probabilities=True)
+        assert_array_equal(result.mask, expected.mask)
+        assert_array_equal(file(image).mask, expected.mask)
+        assert result.probabilities is not None and expected.probabilities is not None
+        assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
+        assert result.class_confidences == pytest.approx(expected.class_confidences, abs=1e-4)
+
+
+def test_there_are_two_files_and_a_report(openvino_export: ExportResult) -> None:
+    folder = openvino_export.path.parent
+    assert openvino_export.files == (folder / "model.xml", folder / "model.bin")
+    assert sorted(contents(folder)) == ["model-report.json", "model-report.png", "model.bin", "model.xml"]
+    report = json.loads(openvino_export.report.read_text())
+    assert report["target"] == "openvino"
+    assert report["bytes"] == sum(file.stat().st_size for file in openvino_export.files)
+    result = verify(openvino_export.path)
+    assert result.equal == (1.0, 1.0) and result.package == "openvino"
+    assert openvino_export.metadata.model.metrics == {"val_miou": 0.75}
+
+
+def test_a_file_of_weights_that_exists_is_kept(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.bin").write_text("mine")
+    with pytest.raises(OutputExistsError, match=r"model\.bin: exists already"):
+        export_model(run, tmp_path / "model.xml", "openvino")
+    assert contents(tmp_path) == {"model.bin": b"mine"}
+
+
+@pytest.mark.parametrize("size", [(96, 128), (375, 500), (333, 501), (1, 700)])
+def test_images_are_resized_as_by_torch_although_it_computes_in_float32(size: tuple[int, int]) -> None:
+    graph, config = GraphBuilder(), make_config(size=(208, 160))
+    add_input_resize(graph, "image", config, "result")
+    made = helper.make_graph(
+        graph.nodes,
+        "resize",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, [1, "height", "width", 3])],
+        [helper.make_tensor_value_info("result", TensorProto.UINT8, [1, 3, *to_pair(config.size)])],
+        graph.constants,
+    )
+    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    core = import_openvino().Core()
+    image = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    options = {"INFERENCE_PRECISION_HINT": "f32"}
+    result = core.compile_model(core.read_model(model.SerializeToString()), "CPU", options)({"image": image[None]})
+    difference = result[0][0] != resize_image(image, (208, 160)).numpy()
+    assert difference.mean() < 1e-4
+
+
+class TestRefused:
+    def test_missing_weights(self, path: Path) -> None:
+        assert is_model(path)
+        path.with_suffix(".bin").unlink()
+        with pytest.raises(RunError, match=r"model\.bin: cannot be read \(No such file"):
+            verify(path)
+        assert not is_model(path)
+
+    def test_truncated_files(self, path: Path) -> None:
+        weights, text = path.with_suffix(".bin"), path.read_bytes()
+        path.write_bytes(text[:-500])
+        self.assert_refused(path, "is not a whole OpenVINO model")
+        path.write_bytes(text)
+        weights.write_bytes(weights.read_bytes()[:10])
+        self.assert_refused(path, "is not a whole OpenVINO model")
+
+    def test_a_file_of_another_kind_and_of_another_program(self, path: Path, tmp_path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        path.write_text("<annotation><object>cat</object></annotation>", encoding="utf-8")
+        self.assert_refused(path, "is not a whole OpenVINO model")
+        path.write_text(text.replace("<pixelwise ", "<other "), encoding="utf-8")
+        self.assert_refused(path, "another program")
+        path.write_text(text.replace("&quot;palette&quot;", "&quot;colors&quot;"), encoding="utf-8")
+        self.assert_refused(path, "its metadata cannot be read")
+
+    def test_a_model_that_takes_no_image(self, path: Path) -> None:
+        text = path.read_text(encoding="utf-8")
+        path.write_text(text.replace("1,?,?,3", "1,?,?,4"), encoding="utf-8")
+        with pytest.raises(RunError):
+            verify(path)
+
+    @staticmethod
+    def assert_refused(path: Path, part: str) -> None:
+        """Assert that the model cannot be opened, with one line that names it and has this part."""
+        with pytest.raises(RunError) as caught:
+            verify(path)
+        message = str(caught.value)
+        assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 600
+        assert part in message
+
+
+def test_8_bit_integers(tmp_path: Path) -> None:
+    config = make_config()
+    image = make_image(40, 50)
+    metadata = ExportMetadata(
+        version=pixelwise.__version__, opset=OPSET, precision="int8", parity=1.0, model=config,
+        tests=(SelfTest.encode(image, np.zeros((40, 50), np.uint8)),),
+    )  # fmt: skip
+    network = make_network(config)
+    network.graph.node.append(helper.make_node("Conv", ["first", "more"], ["logits"]))
+    network.graph.node[2].output[0] = "first"
+    for number, node in enumerate(network.graph.node):
+        node.name = f"node {number}"
+    weights = np.random.default_rng(1).normal(0, 1, (3, 3, 1, 1)).astype(np.float32)
+    network.graph.initializer.append(onnx.numpy_helper.from_array(weights, "more"))
+    model = OpenVinoModel(OnnxModel(network, config))
+    model.write(tmp_path / "float.xml", metadata)
+    inputs = [np.ascontiguousarray(resize_image(image, (32, 32)).numpy()[None])]
+    layers, quantized = next(model.quantized(inputs))
+    quantized.write(tmp_path / "int8.xml", metadata)
+    assert layers == 1
+    assert "FakeQuantize" in (tmp_path / "int8.xml").read_text()
+    masks = [ExportedPredictor.load(tmp_path / name)(image).mask for name in ("float.xml", "int8.xml")]
+    assert np.mean(masks[0] == masks[1]) > 0.95
+    assert len(np.unique(masks[0])) > 1
+
+
+def test_a_prediction_imports_neither_torch_nor_the_telemetry_of_openvino(path: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    pixels = make_image(20, 30)
+    Image.fromarray(pixels).save(folder / "a.png")
+    code = (
+        "import sys\n"
+        "from pixelwise.cli.app import run\n"
+        f"code = run(['predict', {str(path)!r}, {str(folder)!r}, '--out', {str(tmp_path / 'masks')!r}])\n"
+        "loaded = sorted({'torch', 'torchvision', 'onnx', 'onnxruntime', 'openvino_telemetry'} & set(sys.modules))\n"
+        "assert code == 0 and not loaded, (code, loaded)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    expected = ExportedPredictor.load(path)(pixels).mask
+    with Image.open(tmp_path / "masks" / "a_mask.png") as mask:
+        assert_array_equal(np.array(mask), expected)
+
+
+def test_an_image_whose_positions_exceed_32_bits_is_too_large(path: Path) -> None:
+    image = np.broadcast_to(np.zeros(3, np.uint8), (1, 1 << 25, 3))
+    with pytest.raises(MemoryError, match="32 bits"):
+        ExportedPredictor.load(path).file.run(image)
+
+
+def test_the_same_model_in_both_formats(path: Path, tmp_path: Path) -> None:
+    other = ExportedPredictor.load(write_file(tmp_path / "model.onnx", make_config()))
+    image = make_image(61, 77)
+    assert_array_equal(ExportedPredictor.load(path)(image).mask, other(image).mask)
