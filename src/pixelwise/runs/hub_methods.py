@@ -58,17 +58,8 @@ class HubMethods:
             OutputExistsError: One of the files exists already.
         """
         model = SegmentationModel.load(self.path)
-        run = cast("Run", self)
-        picture = sample_picture(run, model.config) if sample else None
         name = repo or Path(folder).resolve().name
-        facts = replace(
-            card_facts(run, model.config),
-            name=name.rpartition("/")[2],
-            repo=repo,
-            has_sample=picture is not None,
-            license=license,
-            data_license=data_license,
-        )
+        facts, picture = self._card(model.config, name, sample, repo=repo, license=license, data_license=data_license)
         return model.save_pretrained(folder, facts, sample=picture, overwrite=overwrite)
 
     def push_to_hub(
@@ -102,19 +93,17 @@ class HubMethods:
             RunError: The run has no model yet, there is no login, or the hub cannot be reached.
         """
         model = SegmentationModel.load(self.path)
-        run = cast("Run", self)
-        picture = sample_picture(run, model.config) if sample else None
-        facts = replace(
-            card_facts(run, model.config),
-            name=repo.rpartition("/")[2],
-            repo=repo,
-            has_sample=picture is not None,
-            license=license,
-            data_license=data_license,
-        )
+        facts, picture = self._card(model.config, repo, sample, repo=repo, license=license, data_license=data_license)
         return model.push_to_hub(
             repo, facts, sample=picture, private=private, token=token, revision=revision, message=message
         )
+
+    def _card(self, config: ModelConfig, name: str, sample: bool, **given: Any) -> tuple[CardFacts, Path | None]:
+        """Return the facts of the card, with the fields that were given, and the picture if there is one."""
+        run = cast("Run", self)
+        picture = sample_picture(run, config) if sample else None
+        facts = card_facts(run, config)
+        return replace(facts, name=name.rpartition("/")[2], has_sample=picture is not None, **given), picture
 
 
 def card_facts(run: "Run", config: ModelConfig) -> CardFacts:
