@@ -26,7 +26,7 @@ from _peak_memory import peak_memory
 
 from pixelwise.data.schema import LabelMap, ReadSpec, Record
 from pixelwise.data.window_dataset import WindowDataset
-from pixelwise.inference import large_predict
+from pixelwise.inference import large_file
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.config import View
@@ -182,12 +182,12 @@ def measure(arguments: argparse.Namespace, run: Path, path: Path, view: View) ->
 
 def predict_here(run: Path, path: Path, out: Path, view: View) -> dict[str, float]:
     """Predict a small image in this process, as if it were large. Its memory is not measured."""
-    started, limit = time.perf_counter(), large_predict.LARGE_PIXELS
-    large_predict.LARGE_PIXELS = 1
+    started, limit = time.perf_counter(), large_file.LARGE_PIXELS
+    large_file.LARGE_PIXELS = 1
     try:
         predict_folder(Predictor.load(run, "cpu", view=view), [path], out)
     finally:
-        large_predict.LARGE_PIXELS = limit
+        large_file.LARGE_PIXELS = limit
     check_mask(out / "image_mask.tif", 600)
     return {"peak_bytes": 0, "seconds": time.perf_counter() - started}
 
