@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -10,6 +11,7 @@ from PIL import Image
 
 import pixelwise
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
+from pixelwise.export import export
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
 from pixelwise.export.export import ExportResult, export_model
 from pixelwise.export.onnx_exporter import export_onnx
@@ -120,3 +122,18 @@ def test_overwrite_replaces_the_files(small_sizes: None, run: Path, tmp_path: Pa
     assert sorted(contents(tmp_path)) == ["model-report.json", "model-report.png", "model.onnx"]
     assert all(content != b"old" for content in contents(tmp_path).values())
     assert json.loads(result.report.read_text())["target"] == "onnx"
+
+
+def test_the_test_images_of_a_model_with_ranges_are_those_that_the_file_takes(
+    small_sizes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = make_model(("leaf", "soil"))
+    model.config = model.config.model_copy(update={"band_ranges": ((0.0, 255.0),) * 3, "nodata": 7.0})
+    model.save(tmp_path / "run")
+    drawn = np.full((24, 32, 3), 7, np.uint8)
+    drawn[:12] = make_image(12, 32)
+    monkeypatch.setattr(export, "draw_image", lambda *_: drawn)
+    result = export_model(tmp_path / "run", tmp_path / "model.onnx")
+    image, mask = result.metadata.tests[0].decode(3, None)
+    assert image.min() == 0 and (image[12:] == 0).all(), "0 has no data in the file"
+    assert (mask[12:] == 255).all() and verify(result.path).equal == (1.0, 1.0)

@@ -86,7 +86,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_validation_images_accept_and_refuse(
     tiny_run: pw.Run, small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(validation, "MAX_IMAGES", 3)
+    few = ValidationImages(tiny_run.path).records
+    monkeypatch.undo()
     images = ValidationImages(tiny_run.path)
+    indices = [images.records.index(record) for record in few]
+    assert indices == [index * len(images) // 3 for index in range(3)], "spread over the whole split"
     predictor = Predictor.load(tiny_run.path, "cpu", "32-true")
     score = images.comparer(predictor)(predictor, 3)
     assert (score.equal, score.miou, score.images, score.float_layers) == (1.0, score.float_miou, len(images), 3)

@@ -99,3 +99,10 @@ def test_large_images_and_resumed_ones(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(OutputExistsError, match="was not made by this model"):
         predict_folder(plain, [path], tmp_path / "large", write=names, resume=True)
     assert predict_folder(predictor, [path], tmp_path / "large", write=names, resume=True).resumed == 1
+
+
+def test_their_order_does_not_matter_to_resume() -> None:
+    one, other = (
+        make_predictor(("a", "b"), dict(pairs)) for pairs in ([("a", 0.3), ("b", 0.6)], [("b", 0.6), ("a", 0.3)])
+    )
+    assert one.fingerprint() == other.fingerprint() != make_predictor(("a", "b"), {"a": 0.3}).fingerprint()

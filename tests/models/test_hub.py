@@ -152,6 +152,11 @@ class TestUploads:
         assert load_file(tmp_path / "pushed.safetensors").keys() == model.state_dict().keys()
         assert equal_weights(model, SegmentationModel.from_pretrained("hf://me/new"))
 
+    def test_its_card_names_the_repository(self, model: SegmentationModel, hub: LocalHub) -> None:
+        model.push_to_hub("hf://me/new", token="good")
+        card = hub.repos["me/new"]["README.md"].decode()
+        assert "hf://me/new" in card and "hf://hf://" not in card and "path/to/this/folder" not in card
+
     def test_the_client_validates_the_card(self, model: SegmentationModel, hub: LocalHub) -> None:
         model.push_to_hub("me/new", token="good")
         assert hub.validated == hub.repos["me/new"]["README.md"].decode()

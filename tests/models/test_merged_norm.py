@@ -91,7 +91,9 @@ def test_a_model_without_batch_norms_is_not_run() -> None:
     def run() -> list[Tensor]:
         raise AssertionError("there is nothing to find")
 
-    merge_norms(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), run)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU())
+    merge_norms(model, run)
+    assert count_merged(model) == 0
 
 
 def test_a_merged_batch_norm_in_training_mode_computes_as_before() -> None:

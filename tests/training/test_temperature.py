@@ -74,12 +74,37 @@ def test_a_fit_within_a_time_uses_images_of_the_whole_split(
     setup: Any = SimpleNamespace(
         datasets=((), Recorded(run, pets, temperature=0.4)),
         fabric=SimpleNamespace(device=torch.device("cpu")),
-        config=pw.Config(batch_size=16, precision="32-true"),
-        pass_size=8,  # memory ran out with 16 images
+        config=pw.Config(batch_size=8, precision="32-true"),
+        pass_size=None,
     )
     store_temperature(run, setup, max_seconds=0.0)
-    assert len(read) == 8 and min(read) < 14 and max(read) > 26, "one pass, not the first files"
+    assert len(read) == 8 and min(read) < 14 and max(read) > 26, "one batch, not the first files"
     assert SegmentationModel.load(run.path).config.temperature == pytest.approx(0.4, rel=0.15)
+
+
+def test_it_is_fitted_in_parts_if_memory_runs_out(
+    tiny_run: pw.Run, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = pw.Run.open(shutil.copytree(tiny_run.path, tmp_path / "run"))
+    setup: Any = SimpleNamespace(
+        datasets=((), DrawnMasks(run, pets, temperature=0.4)),
+        fabric=SimpleNamespace(device=torch.device("cpu"), world_size=1),
+        config=pw.Config(batch_size=4, precision="32-true"),
+        model=SegmentationModel.load(run.path),
+        optimizer=SimpleNamespace(zero_grad=lambda: None),
+        pass_size=None,
+    )
+    forward = pw.Predictor.forward
+
+    def limited(predictor: pw.Predictor, batch: Tensor) -> Tensor:
+        if len(batch) > 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        return forward(predictor, batch)
+
+    monkeypatch.setattr(pw.Predictor, "forward", limited)
+    store_temperature(run, setup)
+    assert setup.pass_size == 2
+    assert SegmentationModel.load(run.path).config.temperature == pytest.approx(0.4, rel=0.1)
 
 
 def test_a_training_stores_it(tiny_run: pw.Run) -> None:

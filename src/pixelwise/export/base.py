@@ -17,7 +17,7 @@ from pixelwise.registry import Registry
 
 @dataclass(frozen=True)
 class ExportJob:
-    """What an exporter converts.
+    """The input of an exporter: a model, and the options of its target.
 
     Attributes:
         predictor: the model on the CPU in float32. Its masks are those that the file must give.

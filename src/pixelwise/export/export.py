@@ -7,18 +7,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.drawn_images import SIZES, draw_image
-from pixelwise.export.parity import Bytes, MeasuredImage, check_equal, measure, odd_images
+from pixelwise.export.parity import MeasuredImage, check_equal, measure, odd_images
 from pixelwise.export.report import report_paths, write_report
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_INT8, Int8Score, ValidationImages
 from pixelwise.export.web.folder import is_page
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
-from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.atomic import atomic_directory, atomic_write, share_temporary_directories
@@ -105,13 +102,8 @@ def export_model(
         raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
     if int8 and "no_int8" in entry.traits:
         raise ConfigError(entry.traits["no_int8"])
-    predictor = Predictor(load_model(run), "cpu", "32-true")
+    predictor = _load_reference(run)
     config = predictor.config
-    if config.view == "tiles":
-        raise ConfigError(
-            f"{run}: predicts by overlapping windows, for which an exported file has no operators; predict with the "
-            "run, or train with `view` whole"
-        )
     validation = ValidationImages(run) if int8 else None
     model = entry.component(ExportJob(predictor, probabilities, None if runtime is None else expand_home(runtime)))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
@@ -122,21 +114,23 @@ def export_model(
             precision="int8" if int8 else "float32",
             parity=0.0,
             model=config,
-            tests=tuple(SelfTest.encode(image, _mask(predictor, image)) for image in tests),
+            tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
         )
         score = None
-        if int8:
+        if validation is None:
+            model.write(path, draft)
+        else:
             model, score = _choose_int8(model, predictor, validation, path, draft)
-        model.write(path, draft)
         exported = model.open(path)
-        images = _all_images(len(config.mean), tests)
+        images = [*odd_images(len(config.mean)), *(("self-test", image) for image in tests)]
         measured = tuple(progress(measure(predictor, exported, images), len(images)))
         if score is None:
             check_equal(measured)
-        # The file has the masks that it gave here, so that another machine is compared with this one.
+        # The file has the masks that it gave here, so that another machine is compared with this one. The images are
+        # those that it takes, after the conversion to 8 bits.
         final = {
             "parity": min(each.equal for each in measured) if score is None else score.equal,
-            "tests": tuple(SelfTest.encode(image, _mask(exported, image)) for image in tests),
+            "tests": tuple(SelfTest.encode(each.image, each.mask) for each in measured[-len(tests) :]),
         }
         metadata = draft.model_copy(update=final)
         model.write(path, metadata)
@@ -144,6 +138,17 @@ def export_model(
         facts = _facts(metadata, target, [path, *(path.with_name(each.name) for each in others)], score)
         write_report(out, measured, facts, config)
     return ExportResult(out, *report_paths(out), metadata, measured, (out, *others), score)
+
+
+def _load_reference(run: str | Path) -> Predictor:
+    """Return the model on the CPU in float32, whose masks the file must give. Raise ConfigError if it has windows."""
+    predictor = Predictor(load_model(run), "cpu", "32-true")
+    if predictor.config.view == "tiles":
+        raise ConfigError(
+            f"{run}: predicts by overlapping windows, for which an exported file has no operators; predict with the "
+            "run, or train with `view` whole"
+        )
+    return predictor
 
 
 def _check_out(out: Path, suffix: str, others: Sequence[Path], overwrite: bool) -> None:
@@ -173,20 +178,17 @@ def _atomic_folder(out: Path) -> Iterator[Path]:
         yield path
 
 
-def _all_images(channels: int, tests: Sequence[Bytes]) -> list[tuple[str, Bytes | Image.Image]]:
-    """Return the names and images of the measurement."""
-    return [*odd_images(channels, None), *(("self-test", image) for image in tests)]
-
-
 def _choose_int8(
     model: ExportedModel,
     predictor: Predictor,
-    validation: ValidationImages | None,
+    validation: ValidationImages,
     path: Path,
     metadata: ExportMetadata,
 ) -> tuple[ExportedModel, Int8Score]:
-    """Return the version with 8-bit integers that is close enough to the model and has the fewest layers in float32."""
-    assert validation is not None
+    """Return the version with 8-bit integers that is close enough to the model and has the fewest layers in float32.
+
+    It has been written to `path`.
+    """
     compare = validation.comparer(predictor)
     scores = []
     for float_layers, quantized in model.quantized(validation.inputs(predictor.config)):
@@ -203,11 +205,6 @@ def _choose_int8(
         f"({MIN_EQUAL_INT8:.0%} are needed), and their mIoU is {best.miou:.4f} instead of {best.float_miou:.4f}; "
         "export without `int8`; nothing was written"
     )
-
-
-def _mask(predictor: ImagePredictor[Any], image: Bytes) -> Bytes:
-    mask: Bytes = predictor(image).mask
-    return mask
 
 
 def _facts(metadata: ExportMetadata, target: str, paths: Sequence[Path], int8: Int8Score | None) -> dict[str, Any]:

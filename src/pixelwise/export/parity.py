@@ -48,14 +48,13 @@ class MeasuredImage:
         return float(np.mean(self.expected == self.mask))
 
 
-def odd_images(channels: int, base: Bytes | None) -> Iterator[tuple[str, Bytes | Image.Image]]:
+def odd_images(channels: int) -> Iterator[tuple[str, Bytes | Image.Image]]:
     """Yield images of odd sizes and kinds with their names.
 
     Args:
         channels: number of channels.
-        base: an image from which all are made, (H, W, channels), or None to draw one.
     """
-    base = draw_image(480, 640, channels) if base is None else base
+    base = draw_image(480, 640, channels)
     for name, (height, width) in ODD_SIZES.items():
         yield name, _resize(base, height, width)
     if channels == 3:

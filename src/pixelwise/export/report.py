@@ -10,7 +10,7 @@ from PIL import Image
 
 from pixelwise.export.parity import Bytes, MeasuredImage
 from pixelwise.models.config import ModelConfig
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.atomic import atomic_write, write_text
 from pixelwise.visualization import mask_grid, to_display_image
 
 _EQUAL, _DIFFERENT = (238, 240, 242), (220, 20, 60)
@@ -45,8 +45,7 @@ def write_report(out: Path, measured: Sequence[MeasuredImage], facts: Mapping[st
     ]
     with atomic_write(picture) as path:
         draw_differences(measured, config).save(path)
-    with atomic_write(table) as path:
-        path.write_text(json.dumps({**facts, "images": images}, indent=2) + "\n", encoding="utf-8")
+    write_text(table, json.dumps({**facts, "images": images}, indent=2) + "\n")
 
 
 def draw_differences(measured: Sequence[MeasuredImage], config: ModelConfig) -> Image.Image:

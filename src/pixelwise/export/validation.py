@@ -20,6 +20,7 @@ from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.metrics import Metrics
 from pixelwise.models.config import ModelConfig
 from pixelwise.runs.run_dir import Run
+from pixelwise.runtime.files import expand_home
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -69,13 +70,14 @@ class ValidationImages:
     """
 
     def __init__(self, run: str | Path) -> None:
-        if not Run.exists(Path(run)):
+        path = expand_home(run)
+        if not Run.exists(path):
             raise RunError(f"{run}: 8-bit integers need the validation images of a run; name a run directory")
-        opened = Run.open(Path(run))
+        opened = Run.open(path)
         data = load_run_data(opened)
         records = select_images(opened, data, "val").records
-        step = max(1, len(records) // MAX_IMAGES)
-        self.records: tuple[Record, ...] = tuple(records[::step][:MAX_IMAGES])
+        count = min(MAX_IMAGES, len(records))
+        self.records: tuple[Record, ...] = tuple(records[index * len(records) // count] for index in range(count))
         self.read_spec: ReadSpec = data.read_spec
 
     def __len__(self) -> int:
@@ -96,24 +98,26 @@ class ValidationImages:
         Args:
             predictor: the model in float32. Its masks are computed once.
         """
-        expected = [predictor.predict_batch([image])[0].mask for image, _ in self]
-        float_miou = self._miou(predictor.config, expected)
+        expected, float_miou = self._predict(predictor)
 
         def compare(exported: ImagePredictor[Any], float_layers: int) -> Int8Score:
-            masks = [exported.predict_batch([image])[0].mask for image, _ in self]
+            masks, miou = self._predict(exported)
             equal = sum(int(np.count_nonzero(mask == other)) for mask, other in zip(masks, expected, strict=True))
             total = sum(mask.size for mask in masks)
-            miou = self._miou(predictor.config, masks)
             return Int8Score(len(masks), equal / total, miou, float_miou, float_layers)
 
         return compare
 
-    def _miou(self, config: ModelConfig, masks: list[Bytes]) -> float:
-        classes = len(config.classes)
-        total = config.task.zero_matrix(classes)
-        for (_, true), mask in zip(self, masks, strict=True):
-            total += count_pixels(config.task, torch.from_numpy(true), torch.from_numpy(mask), classes)
+    def _predict(self, predictor: ImagePredictor[Any]) -> tuple[list[Bytes], float]:
+        """Return the masks of the images, and their mIoU."""
+        config = predictor.config
+        masks: list[Bytes] = []
+        total = config.task.zero_matrix(len(config.classes))
+        for image, true in self:
+            mask: Bytes = predictor.predict_batch([image])[0].mask
+            total += count_pixels(config.task, torch.from_numpy(true), torch.from_numpy(mask), len(config.classes))
+            masks.append(mask)
         miou = Metrics.from_confusion(total, config.classes, config.task, len(masks), "original").mean_iou
         if miou is None:
             raise DataError("the validation images have no labeled pixels, so that 8-bit integers cannot be measured")
-        return miou
+        return masks, miou

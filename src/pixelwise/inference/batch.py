@@ -155,6 +155,7 @@ def predict_folder(
         try:
             failed += _append_results(results, progress(todo, len(todo)), outputs)
         except ConfigError:  # a cluster cannot be reached
+            outputs.remove_if_empty()
             _remove_empty(new_folders)
             raise
     done = [(item, item.mark) for item in items if item.mark is not None]
@@ -177,8 +178,7 @@ def _append_results(
 ) -> list[PixelwiseError]:
     """Append the result of each item to the shared files, and set its mark. Return the errors of single items."""
     failed: list[PixelwiseError] = []
-    for item in items:
-        result = next(results)
+    for item, result in zip(items, results, strict=True):  # strict: the engine runs to its end
         if isinstance(result, PixelwiseError):
             failed.append(result)
         else:

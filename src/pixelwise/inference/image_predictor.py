@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class ModelOutput(Protocol):
-    """What a model computes from one image, before its mask is made. For a run: a tensor of logits."""
+    """The output of a model for one image, from which its mask is computed. For a run, it is a tensor of logits."""
 
     @property
     def nbytes(self) -> int:

@@ -112,7 +112,7 @@ def mask_parts(
     config: ModelConfig,
     confidence: ClassConfidence,
     observe: Callable[[range, range, Tensor], None] | None = None,
-    observe_resized: Callable[[range, range, Tensor], None] | None = None,
+    observe_resized: Callable[[range, range, Tensor, npt.NDArray[np.uint8]], None] | None = None,
 ) -> Iterator[MaskPart]:
     """Predict the mask of a large image in memory that does not grow with its height.
 
@@ -123,7 +123,8 @@ def mask_parts(
         confidence: the means to which the logits are added. The mask has its thresholds.
         observe: a function of rows, columns and their logits, (C, rows, columns) float32. It is called with each part
             of the logits before their mask is yielded.
-        observe_resized: the same for the logits at the size of the image. It is called before each part is yielded.
+        observe_resized: the same for the logits at the size of the image, with their mask. It is called before each
+            part is yielded.
 
     Yields:
         Parts that cover the image: the first strip from top to bottom, then the next one, see `ImageView.strips`.
@@ -142,10 +143,10 @@ def mask_parts(
             if observe is not None:
                 observe(rows, columns, logits)
             for part, resized in resize.add(rows, logits):
+                mask = config.task.logits_to_mask(add_shift(resized, confidence.shift)).cpu().numpy()
                 if observe_resized is not None:
-                    observe_resized(part, range(first, last), resized)
-                mask = config.task.logits_to_mask(add_shift(resized, confidence.shift))
-                yield MaskPart(part, range(first, last), mask.cpu().numpy())
+                    observe_resized(part, range(first, last), resized, mask)
+                yield MaskPart(part, range(first, last), mask)
 
 
 def _missing_logits(

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_value
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
-from pixelwise.inference.thresholds import add_shift, mask_confidence
+from pixelwise.inference.thresholds import mask_confidence
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.atomic import temporary_directory
@@ -30,6 +31,9 @@ from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
 T = TypeVar("T")
+
+Observer = Callable[[range, range, Tensor, npt.NDArray[np.uint8]], None]
+"""A function of rows, columns, their logits and their mask, see `mask_parts`."""
 
 MAX_OVERLAY_SIDE = 4096
 """Maximum side in pixels of the overlay of a large file. A larger overlay is reduced to this side."""
@@ -76,13 +80,9 @@ def predict_by_rows(
     sure = np.empty(size, np.float32) if "confidence" in needs else None
     likelihood = np.empty((len(config.classes), *size), np.float32) if "probabilities" in needs else None
 
-    def keep(part: MaskPart) -> None:
-        target = sure if part.mask.ndim == 2 else likelihood
-        assert target is not None
-        target[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
-
-    for part in _parts(predictor, rows, confidence, progress, _observer(predictor, needs, keep, keep)):
-        mask[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
+    observe = _observer(config, *(None if array is None else partial(_keep, array) for array in (sure, likelihood)))
+    for part in _parts(predictor, rows, confidence, progress, observe):
+        _keep(mask, part)
     nodata = int(np.count_nonzero((mask if mask.ndim == 2 else mask[0]) == IGNORE_INDEX))
     return Prediction.from_config(
         image,
@@ -158,31 +158,35 @@ def predict_large_file(
         sure = open_file("confidence", size, np.float32) if "confidence" in needs else None
         likely = open_file("probabilities", (classes, *size), np.float32) if "probabilities" in needs else None
         confidence = ClassConfidence(config.task, classes, predictor.shift)
-        observe = _observer(predictor, needs, *(None if file is None else file.write for file in (sure, likely)))
+        observe = _observer(config, *(None if file is None else file.write for file in (sure, likely)))
         for part in _parts(predictor, rows, confidence, progress, observe):
             mask.write(part)
-        arrays = LargeArrays(rows, mask, *(None if file is None else file.map() for file in (sure, likely)))
         mask_filter.change_all(mask.map(), config)
-        return write(arrays, _count(mask, config, confidence))
+        counts = _count(mask, config, confidence)
+        # No variable keeps these arrays: Windows does not remove a file that is mapped.
+        return write(
+            LargeArrays(rows, mask, *(None if file is None else file.map() for file in (sure, likely))), counts
+        )
+
+
+def _keep(target: npt.NDArray[Any], part: MaskPart) -> None:
+    target[..., part.rows.start : part.rows.stop, part.columns.start : part.columns.stop] = part.mask
 
 
 def _observer(
-    predictor: Predictor,
-    needs: Collection[str],
+    config: ModelConfig,
     keep_confidence: Callable[[MaskPart], None] | None,
     keep_probabilities: Callable[[MaskPart], None] | None,
-) -> Callable[[range, range, Tensor], None] | None:
-    """Return a function of logits that keeps their confidence and their probabilities. None if neither is needed."""
-    if not needs:
+) -> Observer | None:
+    """Return a function that keeps the confidence and the probabilities of a part. None if neither is needed."""
+    if keep_confidence is None and keep_probabilities is None:
         return None
-    config, shift = predictor.config, predictor.shift
 
-    def observe(rows: range, columns: range, logits: Tensor) -> None:
+    def observe(rows: range, columns: range, logits: Tensor, mask: npt.NDArray[np.uint8]) -> None:
         likely = config.task.activate(logits / config.temperature).cpu().numpy()
-        if keep_probabilities is not None and "probabilities" in needs:
+        if keep_probabilities is not None:
             keep_probabilities(MaskPart(rows, columns, likely))
-        if keep_confidence is not None and "confidence" in needs:
-            mask = config.task.logits_to_mask(add_shift(logits, shift)).cpu().numpy()
+        if keep_confidence is not None:
             keep_confidence(MaskPart(rows, columns, mask_confidence(config.task, likely, mask)))
 
     return observe
@@ -193,7 +197,7 @@ def _parts(
     rows: ImageRows,
     confidence: ClassConfidence,
     progress: Progress,
-    observe_resized: Callable[[range, range, Tensor], None] | None = None,
+    observe_resized: Observer | None = None,
 ) -> Iterator[MaskPart]:
     """Yield the parts of the mask, and report the progress. For `observe_resized` see `mask_parts`."""
     view, config = predictor.image_view, predictor.config

@@ -19,7 +19,7 @@ from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.tables import CountedMask, image_cell
 from pixelwise.inference.video import read_fractions
-from pixelwise.inference.writers import Entry, FileSpec, PredictedImage, Writer
+from pixelwise.inference.writers import Entry, PredictedImage, Writer
 from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, to_line
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.threads import prefetch_map
@@ -58,6 +58,9 @@ class OutputSet:
     Attributes:
         tables: predictions.csv and objects.csv, or None if they are not written.
         journal: predictions.jsonl, or None.
+        specs: kind → the name of the file of each image.
+        unmarked: the kinds of files that contain no mark.
+        needs: the arrays that the writers need, see `Writer.needs`.
     """
 
     def __init__(
@@ -72,6 +75,10 @@ class OutputSet:
         self.mask_filter = mask_filter
         self.run, self.config, self.out, self.writers = run, config, out, writers
         self._pixel_size = pixel_size
+        self._files = {name: writer.files() for name, writer in writers.items()}
+        self.specs = {kind: spec for files in self._files.values() for kind, spec in files.items()}
+        self.unmarked = tuple(kind for kind, spec in self.specs.items() if not spec.has_mark)
+        self.needs: frozenset[str] = frozenset().union(*(writer.needs for writer in writers.values()))
         self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
         suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
         suffices = suffices and not any(writer.has_entries for writer in writers.values())
@@ -80,21 +87,6 @@ class OutputSet:
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments only: another process writes the files of images, but no tables and no journal."""
         return OutputSet, (self.run, self.config, self.out, self.writers, self._pixel_size, self.mask_filter)
-
-    @property
-    def specs(self) -> dict[str, FileSpec]:
-        """Kind → the name of the file of each image."""
-        return {kind: spec for writer in self.writers.values() for kind, spec in writer.files().items()}
-
-    @property
-    def unmarked(self) -> tuple[str, ...]:
-        """The kinds of files that contain no mark."""
-        return tuple(kind for kind, spec in self.specs.items() if not spec.has_mark)
-
-    @property
-    def needs(self) -> frozenset[str]:
-        """The arrays that the writers need, see `Writer.needs`."""
-        return frozenset().union(*(writer.needs for writer in self.writers.values()))
 
     @property
     def shared(self) -> list[Path]:
@@ -229,7 +221,7 @@ class OutputSet:
         rows = None if self.tables is None else self.tables.format(item.path, counts)
         entries: dict[str, Entry] = {}
         for name, writer in self.writers.items():
-            writer.write(image, {kind: item.files[kind] for kind in writer.files()})
+            writer.write(image, {kind: item.files[kind] for kind in self._files[name]})
             if writer.has_entries:
                 entries[name] = writer.entry(image)
         return ItemResult(image.mark, rows, self._line(item, image.mark, entries))

@@ -76,7 +76,8 @@ class Predictor(ImagePredictor[torch.Tensor]):
         self.tta = tta
         self._is_folded = False
         self.shift = threshold_shift(thresholds or {}, model.config)
-        values = {"view": view, "scale": scale, "tta": tta or None, "thresholds": dict(thresholds or {}) or None}
+        ordered = dict(sorted((thresholds or {}).items()))
+        values = {"view": view, "scale": scale, "tta": tta or None, "thresholds": ordered or None}
         self.options = " ".join(f"{name}={value}" for name, value in values.items() if value is not None)
         self._use_network(self.model)
         self.image_view: ImageView = make_view(self.forward, model.config, view, scale)

@@ -1,4 +1,4 @@
-"""Models on the Hugging Face hub: download one by its name `hf://user/name@revision`, and upload a folder.
+"""Models on the Hugging Face hub: their names `hf://user/name@revision`, their download, and the hub's errors.
 
 Only model.safetensors is downloaded. It contains the configuration, and no code or pickle. huggingface_hub is imported
 inside the functions, because its import takes time.
@@ -57,6 +57,18 @@ class HubName:
                 f"{HUB_PREFIX}user/name@revision"
             )
         return HubName(match["repo"], match["revision"])
+
+    @staticmethod
+    def of_repo(text: str) -> "HubName":
+        """Parse the name of a repository, with or without "hf://".
+
+        Raises:
+            RunError: The text has another form.
+
+        >>> HubName.of_repo("me/pets")
+        HubName(repo='me/pets', revision=None)
+        """
+        return HubName.parse(text if is_hub_name(text) else f"{HUB_PREFIX}{text}")
 
     def __str__(self) -> str:
         return f"{HUB_PREFIX}{self.repo}" + (f"@{self.revision}" if self.revision else "")
@@ -139,43 +151,6 @@ def _cached_model(name: HubName, reason: str) -> Path:
     return Path(path)
 
 
-def upload_folder(
-    folder: Path,
-    repo: str,
-    *,
-    private: bool | None = None,
-    token: str | bool | None = None,
-    revision: str | None = None,
-    message: str = "Upload a model of pixelwise",
-) -> str:
-    """Upload the files of a folder to a model repository in one commit. The repository is created if it is missing.
-
-    Args:
-        folder: the folder. Its files replace those of the same names. Other files of the repository stay.
-        repo: the repository, "user/name".
-        private: True to create a private repository. None for the default of the user or organization.
-        token: access token that may write. None uses the login of `hf auth login`.
-        revision: the branch, which must exist. None for "main".
-        message: the first line of the commit message.
-
-    Returns:
-        The URL of the commit.
-
-    Raises:
-        RunError: The name is invalid, there is no login, the token may not write, or the hub cannot be reached.
-    """
-    from huggingface_hub import HfApi
-
-    name = HubName.parse(f"{HUB_PREFIX}{repo.removeprefix(HUB_PREFIX)}")
-    api = HfApi(token=token)
-    with hub_errors(name):
-        api.create_repo(name.repo, private=private, exist_ok=True)
-        commit = api.upload_folder(
-            repo_id=name.repo, folder_path=folder, commit_message=message, revision=revision or name.revision
-        )
-    return str(commit.commit_url)
-
-
 @contextmanager
 def hub_errors(name: HubName) -> Iterator[None]:
     """Convert the exceptions of huggingface_hub in the block to a RunError of one line with the name and the fix.
@@ -207,7 +182,7 @@ def hub_errors(name: HubName) -> Iterator[None]:
         if status in (401, 403):
             raise RunError(
                 f"{name}: the hub refused the access ({status}); {login}, with a token that may do this"
-            ) from (None)
+            ) from None
         fault = "the hub cannot be reached" if status is None else f"the hub answered with status {status}"
         raise RunError(f"{name}: {fault} ({first_line(error)[:120]}); try again later") from None
 

@@ -2,15 +2,16 @@
 
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
 from pixelwise.errors import OutputExistsError, RunError, without_name
 from pixelwise.models.config import ModelConfig
-from pixelwise.models.hub import HUB_PREFIX, HubName, download_model, is_hub_name, upload_folder
+from pixelwise.models.hub import HubName, download_model, hub_errors, is_hub_name
 from pixelwise.models.model_card import CARD_FILE, SAMPLE_FILE, CardFacts, make_card
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, write_model_files
-from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.atomic import atomic_write, write_text
 from pixelwise.runtime.files import expand_home, write_errors
 
 
@@ -45,15 +46,14 @@ class HubMethods:
         for name in names:
             if (folder / name).exists() and not overwrite:
                 raise OutputExistsError(f"{folder / name}: exists already; set `overwrite`, or choose another folder")
-        facts = facts or CardFacts()
+        facts = replace(facts or CardFacts(), has_sample=sample is not None)
         with write_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         write_model_files(folder, self.config, self._tensors())
         if sample is not None:
             with atomic_write(folder / SAMPLE_FILE) as part:
                 shutil.copyfile(sample, part)
-        with atomic_write(folder / CARD_FILE) as part:
-            part.write_text(make_card(self.config, facts), encoding="utf-8", newline="")
+        write_text(folder / CARD_FILE, make_card(self.config, facts))
         return folder
 
     def _tensors(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class HubMethods:
         """
         if not is_hub_name(name) and expand_home(name).exists():
             return cls.load(expand_home(name))  # type: ignore[attr-defined]
-        hub_name = HubName.parse(str(name) if is_hub_name(name) else f"{HUB_PREFIX}{name}")
+        hub_name = HubName.of_repo(str(name))
         hub_name = HubName(hub_name.repo, revision or hub_name.revision)
         path = download_model(hub_name, token)
         try:
@@ -115,6 +115,16 @@ class HubMethods:
         Raises:
             RunError: The name is invalid, there is no login, the token may not write, or the hub cannot be reached.
         """
+        from huggingface_hub import HfApi
+
+        name = HubName.of_repo(repo)
+        facts = replace(facts or CardFacts(name=name.repo.rpartition("/")[2]), repo=name.repo)
+        api = HfApi(token=token)
         with tempfile.TemporaryDirectory(prefix="pixelwise-hub-") as folder:
             self.save_pretrained(folder, facts, sample=sample, overwrite=True)
-            return upload_folder(Path(folder), repo, private=private, token=token, revision=revision, message=message)
+            with hub_errors(name):
+                api.create_repo(name.repo, private=private, exist_ok=True)
+                commit = api.upload_folder(
+                    repo_id=name.repo, folder_path=folder, commit_message=message, revision=revision or name.revision
+                )
+        return str(commit.commit_url)

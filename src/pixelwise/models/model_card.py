@@ -173,12 +173,17 @@ prediction.overlay().save("overlay.png")  # prediction.mask has the class indice
 The files are safetensors and JSON. They contain no code."""
 
 
-def _classes(config: ModelConfig, facts: CardFacts) -> str:
-    evaluation = facts.evaluation or {}
-    ious = {name: values.get("iou") for name, values in evaluation.get("classes", {}).items()}
-    bounds = (evaluation.get("intervals") or {}).get("classes", {})
+def _class_ious(config: ModelConfig, facts: CardFacts) -> dict[str, float | None]:
+    """Return the IoU of each class, of the evaluation or else of the validation during the training."""
     if facts.evaluation is None:
-        ious = {name: config.metrics.get(f"iou_{name}") for name in config.classes}
+        return {name: config.metrics.get(f"iou_{name}") for name in config.classes}
+    scores = facts.evaluation.get("classes", {})
+    return {name: scores.get(name, {}).get("iou") for name in config.classes}
+
+
+def _classes(config: ModelConfig, facts: CardFacts) -> str:
+    ious = _class_ious(config, facts)
+    bounds = ((facts.evaluation or {}).get("intervals") or {}).get("classes", {})
     rows = [
         f"| {index} | {escape(name)} | {to_hex(color)} | {_number(ious.get(name), bounds.get(name))} |"
         for index, (name, color) in enumerate(zip(config.classes, config.palette, strict=True))
@@ -277,8 +282,7 @@ def _limit_lines(config: ModelConfig, facts: CardFacts) -> Iterator[str]:
     count = "" if facts.train_images is None else f"{facts.train_images:,} "
     source = f" of {escape(facts.data)}" if facts.data else ""
     yield f"It was trained on {count}images{source}. Scores on images from other cameras or places can be lower."
-    ious = {name: (facts.evaluation or {}).get("classes", {}).get(name, {}).get("iou") for name in config.classes}
-    known = {name: iou for name, iou in ious.items() if iou is not None}
+    known = {name: iou for name, iou in _class_ious(config, facts).items() if iou is not None}
     if len(known) > 1:
         worst = min(known, key=lambda name: known[name])
         yield f"It is worst at {escape(worst)}, with an IoU of {known[worst]:.2f}."

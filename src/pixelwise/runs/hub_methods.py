@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from pixelwise.data.join import dataset_names
 from pixelwise.data.joined_spec import spec_roots
 from pixelwise.models.config import ModelConfig
+from pixelwise.models.hub import HubName
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.model_card import CardFacts
 from pixelwise.registry import name_of
@@ -57,6 +58,7 @@ class HubMethods:
             RunError: The run has no model yet, or a file of it is damaged.
             OutputExistsError: One of the files exists already.
         """
+        repo = None if repo is None else HubName.of_repo(repo).repo
         model = SegmentationModel.load(self.path)
         name = repo or Path(folder).resolve().name
         facts, picture = self._card(model.config, name, sample, repo=repo, license=license, data_license=data_license)
@@ -92,6 +94,8 @@ class HubMethods:
         Raises:
             RunError: The run has no model yet, there is no login, or the hub cannot be reached.
         """
+        parsed = HubName.of_repo(repo)
+        repo, revision = parsed.repo, revision or parsed.revision
         model = SegmentationModel.load(self.path)
         facts, picture = self._card(model.config, repo, sample, repo=repo, license=license, data_license=data_license)
         return model.push_to_hub(
@@ -103,7 +107,7 @@ class HubMethods:
         run = cast("Run", self)
         picture = sample_picture(run, config) if sample else None
         facts = card_facts(run, config)
-        return replace(facts, name=name.rpartition("/")[2], has_sample=picture is not None, **given), picture
+        return replace(facts, name=name.rpartition("/")[2], **given), picture
 
 
 def card_facts(run: "Run", config: ModelConfig) -> CardFacts:

@@ -10,6 +10,7 @@ from pixelwise.metrics.calibration import TemperatureFit
 from pixelwise.models.model import SegmentationModel
 from pixelwise.models.model_files import WEIGHTS_FILE
 from pixelwise.runs.run_dir import Run
+from pixelwise.training.passes import run_in_parts
 from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.tiled_validation import fixed_size_items
 
@@ -30,6 +31,9 @@ def store_temperature(run: Run, setup: TrainingSetup, max_seconds: float = math.
         setup: the training.
         max_seconds: maximum duration in seconds. After it, the fit uses only the images so far, which
             are at least one batch.
+
+    Raises:
+        ConfigError: See `run_in_parts`.
     """
     started = time.monotonic()
     model, images = SegmentationModel.load(run.path), fixed_size_items(setup.datasets[1], setup.config)
@@ -39,10 +43,12 @@ def store_temperature(run: Run, setup: TrainingSetup, max_seconds: float = math.
     # In random order, a fit that ends early does not depend on the order of the files.
     order = torch.randperm(len(spaced), generator=torch.Generator().manual_seed(0)).tolist()
     fit = TemperatureFit(predictor.task, len(predictor.classes), len(spaced))
-    batch = setup.pass_size or setup.config.batch_size
+    batch = setup.config.batch_size
     for start in range(0, len(spaced), batch):
         pixels, masks = zip(*(images[spaced[index]][:2] for index in order[start : start + batch]), strict=True)
-        for logits, mask in zip(predictor.forward(torch.stack(pixels)).cpu(), masks, strict=True):
+        images_of_batch = torch.stack(pixels)
+        parts = run_in_parts(setup, images_of_batch, images_of_batch, lambda part, _: predictor.forward(part).cpu())
+        for logits, mask in zip(torch.cat(parts), masks, strict=True):
             fit.add(logits, labels.to_comparable(mask, predictor.task.logits_to_mask(logits)))
         if time.monotonic() - started > max_seconds:
             break

@@ -128,7 +128,9 @@ class TestEngines:
             predict_folder(predictor, [many], tmp_path / "out", engine="ray")
         assert not (tmp_path / "out").exists()
 
-    def test_the_cluster_cannot_be_reached(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_cluster_cannot_be_reached(
+        self, predictor: Predictor, many: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         pytest.importorskip("ray")
         with socket.socket() as server:  # bound, and not listening
             server.bind(("127.0.0.1", 0))
@@ -136,6 +138,9 @@ class TestEngines:
             monkeypatch.setenv("RAY_ADDRESS", address)
             with pytest.raises(ConfigError, match=f"the Ray cluster at RAY_ADDRESS={address} cannot be reached"):
                 _connect()
+            with pytest.raises(ConfigError, match="cannot be reached"):
+                predict_folder(predictor, [many], tmp_path / "out", engine="ray", write=["label-tiff"])
+        assert not (tmp_path / "out").exists(), "nothing blocks the next call"
 
     def test_the_address_of_a_killed_cluster_is_not_used(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))

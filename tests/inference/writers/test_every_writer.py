@@ -71,6 +71,18 @@ def test_a_resumed_prediction_keeps_earlier_images(
     check_same(out, whole)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_if_no_image_can_be_predicted_nothing_is_written(name: str, predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    result = predict_folder(predictor, [tmp_path / "broken.png"], tmp_path / "out", write=[name])
+    assert len(result.failed) == 1 and not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    kept = tmp_path / "out" / "predictions.jsonl"
+    kept.write_text("of another prediction")
+    predict_folder(predictor, [tmp_path / "broken.png"], tmp_path / "out", write=[name], overwrite=True)
+    assert kept.read_text() == "of another prediction"
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "csv"])
 def test_outputs_of_another_model_are_an_error(name: str, predictor: Predictor, images: Path, tmp_path: Path) -> None:
     predict_folder(predictor, [images], tmp_path / "out", write=[name])

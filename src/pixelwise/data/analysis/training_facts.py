@@ -17,16 +17,7 @@ from pixelwise.data.io.record_windows import to_pillow
 from pixelwise.data.join import class_indices
 from pixelwise.data.mask_format import MaskFormat, MaskMode, ObjectScale, check_mask_format
 from pixelwise.data.record_parts import open_undecodable, read_parts
-from pixelwise.data.schema import (
-    SPLITS,
-    BytesSource,
-    LabelMap,
-    MaskSource,
-    MergedMask,
-    MultilabelMask,
-    PolygonMask,
-    Record,
-)
+from pixelwise.data.schema import BytesSource, LabelMap, MaskSource, MergedMask, MultilabelMask, PolygonMask, Record
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import DataError
 from pixelwise.runtime.threads import prefetch_map
@@ -50,7 +41,7 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
 
     Returns:
         The format. None if the masks are annotations, classes have no distinct values, or the first mask is unreadable.
-        Data sets that were joined have one if each class has the same value in all of them.
+        Data sets that were joined have one if each class has the same value and color in all.
     """
     if data.sets:
         return _joined_format(data)
@@ -75,8 +66,7 @@ def find_mask_format(data: DatasetIndex, records: Sequence[Record]) -> MaskForma
 
 def _joined_format(data: DatasetIndex) -> MaskFormat | None:
     """Return the format of data sets that were joined, see `find_mask_format`."""
-    parts = [[record for split in SPLITS for record in getattr(part, split)] for part in data.sets]
-    found = [find_mask_format(part, records) for part, records in zip(data.sets, parts, strict=True)]
+    found = [find_mask_format(part, part.train + part.val + part.test) for part in data.sets]
     formats = [mask_format for mask_format in found if mask_format is not None]
     if len(formats) < len(found) or len({(each.mode, each.as_stored) for each in formats}) > 1:
         return None

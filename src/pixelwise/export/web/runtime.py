@@ -51,8 +51,13 @@ def read_runtime(source: str | Path | None = None) -> dict[str, bytes]:
         File name → content.
 
     Raises:
-        ConfigError: The file cannot be downloaded or read, or it is another file than the pinned one.
+        ConfigError: The file cannot be downloaded or read, or it is another file than the pinned one. Or onnxruntime is
+            not installed.
     """
+    try:
+        import onnxruntime  # its package has the licenses
+    except ImportError:
+        raise ConfigError("the page needs onnxruntime; pip install 'pixelwise[onnx]'") from None
     content = _cached() if source is None else _read(expand_home(source))
     files = {}
     with tarfile.open(fileobj=io.BytesIO(content)) as archive:
@@ -60,8 +65,6 @@ def read_runtime(source: str | Path | None = None) -> dict[str, bytes]:
             member = archive.extractfile(f"package/dist/{name}")
             assert member is not None
             files[name] = member.read()
-    import onnxruntime
-
     folder = Path(onnxruntime.__file__).parent
     return {**files, **{name: (folder / name).read_bytes() for name in LICENSES}}
 

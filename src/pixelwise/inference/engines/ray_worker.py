@@ -13,6 +13,7 @@ from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.files import write_errors
 
 CHUNK, RESULT = "chunk", "result"
 """Column of the numbers of chunks, and column of the results."""
@@ -80,7 +81,8 @@ class ItemFile:
 
     def count_attempt(self, number: int) -> int:
         """Return how often a chunk was started, with this time."""
-        with self.path.with_name(f"started-{number}").open("ab") as file:
+        path = self.path.with_name(f"started-{number}")
+        with write_errors(path), path.open("ab") as file:
             file.write(b".")
             return file.tell()
 

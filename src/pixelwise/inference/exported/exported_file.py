@@ -24,7 +24,7 @@ _NO_MEMORY = re.compile("allocate memory|bad_alloc|bad allocation|not enough mem
 
 @dataclass(frozen=True)
 class ExportedOutput:
-    """What a file computes from an image.
+    """The outputs of an exported file for one image.
 
     Attributes:
         mask: (H, W) uint8, or (C, H, W) for a multi-label model, with 255 at pixels without data.

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -64,31 +64,21 @@ class CutoutWriter(Writer):
         return {"cutout": FileSpec(".png", ".tif")}
 
     def write(self, image: PredictedImage, files: Mapping[str, Path]) -> None:
-        if image.page is None:
-            pixels = np.concatenate(list(self._bands(image)))
-            save_image(Image.fromarray(pixels), files["cutout"], {PNG_KEY: image.mark.to_text()})
-            return
-        with atomic_write(files["cutout"]) as part:
-            shape, mark = (image.height, image.width, 4), image.mark.to_text()
-            write_tiff(
-                part, self._bands(image), shape, image.page, mark,
-                dtype=np.uint8, photometric="rgb", extrasamples=["unassalpha"],
-            )  # fmt: skip
+        options = {"photometric": "rgb", "extrasamples": ["unassalpha"]}
+        _write_bands(image, files["cutout"], self._bands(image), (4,), **options)
 
     def _bands(self, image: PredictedImage) -> Iterator[Bytes]:
         """Yield rows of the cutout, (rows, W, 4) uint8, from top to bottom."""
-        for start in range(0, image.height, TILE):
-            stop = min(start + TILE, image.height)
+        config = self.options.config
+        foreground = counted_values(config.task, len(config.classes), config.background)
+        rows = image.height if image.page is None else TILE  # a packed class is unpacked each time it is read
+        for start in range(0, image.height, rows):
+            stop = min(start + rows, image.height)
             pixels = to_display_image(image.rows.read(start, stop))
             is_shown = np.zeros(pixels.shape[:2], bool)
-            for index, channel in enumerate(image.channels):
-                is_shown |= self._foreground(index)[channel[start:stop]]
+            for is_object, channel in zip(foreground, image.channels, strict=True):
+                is_shown |= is_object[channel[start:stop]]
             yield np.concatenate([pixels * is_shown[..., None], is_shown[..., None] * np.uint8(255)], 2)
-
-    def _foreground(self, channel: int) -> npt.NDArray[np.bool_]:
-        """Return which values of a channel of the mask are shown, (256,) bool. A model without background has all."""
-        config = self.options.config
-        return counted_values(config.task, len(config.classes), config.background)[channel]
 
 
 @WRITERS.register("confidence")
@@ -101,20 +91,35 @@ class ConfidenceWriter(Writer):
         return {"confidence": FileSpec(".png", ".tif")}
 
     def write(self, image: PredictedImage, files: Mapping[str, Path]) -> None:
-        if image.page is None:
-            pixels = np.concatenate(list(self._bands(image)))
-            save_image(Image.fromarray(pixels), files["confidence"], {PNG_KEY: image.mark.to_text()})
-            return
-        with atomic_write(files["confidence"]) as part:
-            shape, mark = (image.height, image.width), image.mark.to_text()
-            write_tiff(part, self._bands(image), shape, image.page, mark, dtype=np.uint8, photometric="minisblack")
+        _write_bands(image, files["confidence"], self._bands(image), (), photometric="minisblack")
 
     def _bands(self, image: PredictedImage) -> Iterator[Bytes]:
         assert image.confidence is not None
+        channel = image.channels[0]  # unpacked once
         for start in range(0, image.height, TILE):
             band = np.rint(255 * image.confidence[start : start + TILE]).astype(np.uint8)
-            band[image.channels[0][start : start + TILE] == IGNORE_INDEX] = 0
+            band[channel[start : start + TILE] == IGNORE_INDEX] = 0
             yield band
+
+
+def _write_bands(
+    image: PredictedImage, file: Path, bands: Iterator[Bytes], samples: tuple[int, ...], **options: Any
+) -> None:
+    """Write bands of rows as a PNG file, or as a TIFF file if the image is read in parts.
+
+    Args:
+        image: the image.
+        file: the file.
+        bands: (rows, W, *samples) each, from top to bottom.
+        samples: (4,) for RGBA, or () for gray values.
+        options: options of the TIFF file, see `write_tiff`.
+    """
+    mark = image.mark.to_text()
+    if image.page is None:
+        save_image(Image.fromarray(np.concatenate(list(bands))), file, {PNG_KEY: mark})
+        return
+    with atomic_write(file) as part:
+        write_tiff(part, bands, (image.height, image.width, *samples), image.page, mark, dtype=np.uint8, **options)
 
 
 @WRITERS.register("probabilities")

@@ -107,7 +107,7 @@ class Journal:
             lines[image] = _Line(position, position + length)
             position += length
         is_unchanged = lines == self._lines and self.path.exists() and self.path.stat().st_size == position
-        self._is_replaced = not lines and not self.exists
+        self._is_replaced = not lines and not self.exists and self.path.exists()
         if not self.path.exists():
             with atomic_write(self.path) as part:
                 part.write_bytes(self._head)
