@@ -11,6 +11,7 @@ import pixelwise
 from pixelwise.data.input_size import to_pair
 from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
+from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
@@ -65,12 +66,16 @@ def make_network(config: ModelConfig) -> onnx.ModelProto:
 def write_file(
     path: Path, config: ModelConfig, tests: tuple[SelfTest, ...] | None = None, probabilities: bool = False
 ) -> Path:
-    """Write the exported file of such a network. Without `tests`, its only test is a mask of zeros."""
+    """Write the exported file of such a network, for OpenVINO if the name of the file ends with .xml.
+
+    Without `tests`, its only test is a mask of zeros.
+    """
     if tests is None:
         height, width, classes = 6, 8, len(config.classes)
         image = np.zeros((height, width, len(config.mean)), np.uint8)
         tests = (SelfTest.encode(image, np.zeros(config.task.mask_shape(classes, height, width), np.uint8)),)
-    model = OnnxModel(make_network(config), config, probabilities)
+    source = OnnxModel(make_network(config), config, probabilities)
+    model = OpenVinoModel(source) if path.suffix == ".xml" else source
     metadata = ExportMetadata(
         version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=tests
     )

@@ -42,13 +42,7 @@ def openvino_export(small_sizes: None, run: Path, tmp_path_factory: pytest.TempP
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     """Write the model of a small network. Its only test is a mask of zeros."""
-    config = make_config()
-    test = SelfTest.encode(np.zeros((6, 8, 3), np.uint8), np.zeros((6, 8), np.uint8))
-    metadata = ExportMetadata(
-        version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=(test,)
-    )
-    OpenVinoModel(OnnxModel(make_network(config), config)).write(tmp_path / "model.xml", metadata)
-    return tmp_path / "model.xml"
+    return write_file(tmp_path / "model.xml", make_config())
 
 
 def test_the_files_give_the_masks_of_the_run(openvino_export: ExportResult, predictor: Predictor) -> None:

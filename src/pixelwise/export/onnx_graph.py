@@ -133,7 +133,7 @@ def _add_confidence(graph: GraphBuilder, config: ModelConfig, size: str, missing
         probabilities = graph.add("Sigmoid", [logits])
         present = graph.add("Greater", [LOGITS, graph.constant(0, np.float32)])
     else:
-        probabilities = graph.add("Softmax", [logits], axis=1)
+        probabilities = _highest_probability(graph, logits)
         labels = graph.add("ArgMax", [LOGITS], axis=1)
         indices = graph.constant(np.arange(classes).reshape(1, classes, 1, 1), np.int64)
         present = graph.add("Equal", [labels, indices])
@@ -144,6 +144,17 @@ def _add_confidence(graph: GraphBuilder, config: ModelConfig, size: str, missing
     sums = graph.add("ReduceSum", [graph.add("Mul", [probabilities, weights]), axes], keepdims=0)
     counts = graph.add("ReduceSum", [weights, axes], keepdims=0)
     graph.add("Div", [sums, counts], CONFIDENCE)  # 0 / 0 is NaN
+
+
+def _highest_probability(graph: GraphBuilder, logits: str) -> str:
+    """Return the maximum of the softmax over the classes, (1, 1, h, w).
+
+    It is one over the sum of exp(logit - highest logit). ONNX Runtime computes this in a tenth of the time of Softmax,
+    which it applies to the last axis only.
+    """
+    axes = graph.constant([1], np.int64)
+    below = graph.add("Sub", [logits, graph.add("ReduceMax", [logits, axes], keepdims=1)])
+    return graph.add("Reciprocal", [graph.add("ReduceSum", [graph.add("Exp", [below]), axes], keepdims=1)])
 
 
 def _missing_pixels(graph: GraphBuilder) -> str:

@@ -4,6 +4,7 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +16,7 @@ from pydantic import ValidationError
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.inference.exported.metadata import MAX_METADATA_BYTES, Bytes, ExportMetadata
+from pixelwise.runtime.threads import available_cpus
 
 IMAGE, MASK, PROBABILITIES, CONFIDENCE = "image", "mask", "probabilities", "class_confidence"
 """Names of the input and of the outputs."""
@@ -61,12 +63,13 @@ class ExportedFile(ABC):
         """True if the file has the output of probabilities."""
 
     @abstractmethod
-    def compute(self, image: Bytes, names: Sequence[str]) -> list[np.ndarray]:
+    def compute(self, image: Bytes, names: Sequence[str], one_thread: bool) -> list[np.ndarray]:
         """Return the outputs of these names.
 
         Args:
             image: (1, H, W, channels) of any size.
             names: the outputs.
+            one_thread: True to compute with one thread, because other threads compute other images.
         """
 
     @property
@@ -82,12 +85,32 @@ class ExportedFile(ABC):
                 digest.update(hashlib.file_digest(file, "blake2b").digest())
         return digest.hexdigest()[:32]
 
-    def run(self, image: Bytes, probabilities: bool = False) -> ExportedOutput:
+    def run_all(self, images: Sequence[Bytes], probabilities: bool = False) -> list[ExportedOutput]:
+        """Compute the masks of several images, as many at a time as there are CPUs.
+
+        A small network does not keep several cores busy with one image.
+
+        Args:
+            images: (H, W, channels) each, of any sizes.
+            probabilities: see `run`.
+
+        Raises:
+            MemoryError: See `run`.
+            RunError: See `run`.
+        """
+        threads = min(available_cpus(), len(images))
+        if threads <= 1:
+            return [self.run(image, probabilities) for image in images]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(lambda image: self.run(image, probabilities, one_thread=True), images))
+
+    def run(self, image: Bytes, probabilities: bool = False, one_thread: bool = False) -> ExportedOutput:
         """Compute the mask of an image.
 
         Args:
             image: (H, W, channels) of any size.
             probabilities: True for the probabilities too. The file must have them.
+            one_thread: see `compute`.
 
         Raises:
             MemoryError: The memory does not suffice.
@@ -95,7 +118,7 @@ class ExportedFile(ABC):
         """
         names = [MASK, CONFIDENCE, *[PROBABILITIES] * probabilities]
         try:
-            mask, confidences, *others = self.compute(image[None], names)
+            mask, confidences, *others = self.compute(image[None], names, one_thread)
         except Exception as error:  # the classes of the errors of ONNX Runtime have no common base class
             if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
                 raise MemoryError(self.plain(error)) from None

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,10 @@ class OnnxFile(ExportedFile):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._session = _open_session(path)
+        self._opened = _identity(path)
+        self._session = _open_session(path, available_cpus())
+        self._single: Any = None
+        self._lock = Lock()
         self.metadata = parse_metadata(path, self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
         self._check_interface()
 
@@ -55,19 +59,34 @@ class OnnxFile(ExportedFile):
         """True if the file has the output of probabilities."""
         return any(output.name == PROBABILITIES for output in self._session.get_outputs())
 
-    def compute(self, image: Bytes, names: Sequence[str]) -> list[np.ndarray]:
+    def compute(self, image: Bytes, names: Sequence[str], one_thread: bool) -> list[np.ndarray]:
         """Return the outputs of these names, see `ExportedFile`."""
         from onnxruntime import RunOptions
+
+        session = self._one_thread() if one_thread else self._session
 
         options = RunOptions()
         options.log_severity_level = _FATAL
         options.only_execute_path_to_fetches = True  # by default it computes outputs that are not requested too
-        return self._session.run(names, {IMAGE: image}, options)
+        return session.run(names, {IMAGE: image}, options)
 
     @staticmethod
     def plain(error: Exception) -> str:
         """Return the first line of an error of ONNX Runtime without the places in its source code."""
         return _LOCATION.sub("", first_line(error))[:300]
+
+    def _one_thread(self) -> Any:
+        """Return the session whose runs use only the calling thread. It is opened at the first call.
+
+        Raises:
+            RunError: The file is not the one that was opened.
+        """
+        with self._lock:
+            if self._single is None:
+                self._single = _open_session(self.path, 1)
+                if _identity(self.path) != self._opened:
+                    raise RunError(f"{self.path}: was replaced while it was in use; start again")
+            return self._single
 
     def _check_interface(self) -> None:
         """Raise RunError if the input or an output is not that of an exported file."""
@@ -80,8 +99,22 @@ class OnnxFile(ExportedFile):
                 raise RunError(f"{self.path}: has no output `{name}` of the right type; export it again")
 
 
-def _open_session(path: Path) -> Any:
-    """Open a file with ONNX Runtime. Raise RunError if it is not an ONNX file that this version can compute."""
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes if a file is replaced, or None if there is no file."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+def _open_session(path: Path, threads: int) -> Any:
+    """Open a file with ONNX Runtime. Raise RunError if it is not an ONNX file that this version can compute.
+
+    Args:
+        path: the file.
+        threads: number of threads of one run.
+    """
     try:
         import onnxruntime
     except ImportError:
@@ -89,7 +122,7 @@ def _open_session(path: Path) -> Any:
     check_readable(path)
     options = onnxruntime.SessionOptions()
     options.log_severity_level = _FATAL
-    options.intra_op_num_threads = available_cpus()
+    options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # images have many sizes, and the arena keeps the memory of the largest
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

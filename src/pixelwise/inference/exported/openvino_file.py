@@ -2,8 +2,8 @@
 
 import sys
 from collections.abc import Sequence
-from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,8 @@ class OpenVinoFile(ExportedFile):
             ) from None
         self.metadata = parse_metadata(path, _metadata_of(self._model))
         self._check_interface(openvino.Type)
+        self._models: dict[tuple[bool, bool], Any] = {}
+        self._lock = Lock()
 
     @property
     def parts(self) -> tuple[Path, ...]:
@@ -87,12 +89,12 @@ class OpenVinoFile(ExportedFile):
         """True if the file has the output of probabilities."""
         return PROBABILITIES in _outputs_of(self._model)
 
-    def compute(self, image: Bytes, names: Sequence[str]) -> list[np.ndarray]:
+    def compute(self, image: Bytes, names: Sequence[str], one_thread: bool) -> list[np.ndarray]:
         """Return the outputs of these names, see `ExportedFile`."""
         size = to_pair(self.metadata.model.size)
         if any(2 * old * new >= 1 << 31 for old, new in zip(image.shape[1:3], size, strict=True)):
             raise MemoryError("positions of pixels have 32 bits in OpenVINO")  # it would compute wrong masks
-        compiled = self._with_probabilities if PROBABILITIES in names else self._compiled
+        compiled = self._compiled(PROBABILITIES in names, one_thread)
         results = compiled.create_infer_request().infer({IMAGE: np.ascontiguousarray(image)})
         return [results[name] for name in names]
 
@@ -102,22 +104,28 @@ class OpenVinoFile(ExportedFile):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[-1][:300] if lines else type(error).__name__
 
-    @cached_property
-    def _compiled(self) -> Any:
-        """The model without the probabilities, which would be computed for each image otherwise."""
-        model = self._model.clone()
-        if self.has_probabilities:
+    def _compiled(self, probabilities: bool, one_thread: bool) -> Any:
+        """Return the compiled model.
+
+        Args:
+            probabilities: True for a model with this output. It would be computed for each image otherwise.
+            one_thread: True for a model that computes as many images at a time as there are CPUs.
+        """
+        with self._lock:
+            key = probabilities and self.has_probabilities, one_thread
+            if key not in self._models:
+                self._models[key] = self._compile(*key)
+            return self._models[key]
+
+    def _compile(self, probabilities: bool, one_thread: bool) -> Any:
+        model = self._model
+        if self.has_probabilities and not probabilities:
+            model = model.clone()
             model.remove_result(_outputs_of(model)[PROBABILITIES].get_node())
-        return self._compile(model)
-
-    @cached_property
-    def _with_probabilities(self) -> Any:
-        return self._compile(self._model)
-
-    def _compile(self, model: Any) -> Any:
+        cpus = available_cpus()
         # By default, a processor that has bfloat16 computes with it, and the masks are not those of float32.
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": available_cpus()}
-        return self._core.compile_model(model, "CPU", options)
+        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": cpus}
+        return self._core.compile_model(model, "CPU", options | {"NUM_STREAMS": cpus} if one_thread else options)
 
     def _check_interface(self, types: Any) -> None:
         """Raise RunError if the input or an output is not that of an exported file."""

@@ -82,7 +82,7 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
 
     def outputs(self, images: Sequence[np.ndarray]) -> list[ExportedOutput]:
         """Return the mask of each image. Each is computed alone, because their sizes differ."""
-        return [self.file.run(image) for image in images]
+        return self.file.run_all(images)
 
     def make(
         self, image: np.ndarray, output: ExportedOutput, probabilities: bool, packed: bool, keep_logits: bool
@@ -114,7 +114,7 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
         """
         if probabilities:
             self._check_probabilities()  # before the first image is computed
-        results = [self.file.run(image, probabilities) for image in images]
+        results = self.file.run_all(images, probabilities)
         pairs = zip(images, results, strict=True)
         return [self.make(image, result, probabilities, packed=False, keep_logits=True) for image, result in pairs]
 
