@@ -1,5 +1,12 @@
-"""Measure the peak memory of a process and its children."""
+"""Measure the peak memory of a process and its children.
 
+usage: _peak_memory.py COMMAND...
+
+As a program, it prints the peak memory of a command in bytes and its duration in seconds. The kernel counts the memory
+of a process that starts a command as that of the command, so a large process measures a command with this program.
+"""
+
+import json
 import os
 import signal
 import subprocess
@@ -42,3 +49,10 @@ def session_memory(session: int) -> int:
         except (OSError, IndexError):  # the process has ended
             continue
     return total
+
+
+if __name__ == "__main__":
+    started = time.perf_counter()
+    peak, code = peak_memory(subprocess.Popen(sys.argv[1:], stdout=sys.stderr, start_new_session=True))
+    print(json.dumps({"seconds": time.perf_counter() - started, "peak": peak}))
+    sys.exit(code)

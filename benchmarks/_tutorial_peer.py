@@ -1,9 +1,9 @@
 """TensorFlow's side of the throughput rounds: runs the unchanged peer script in turns with pixelwise.
 
-usage, in the peer's interpreter: _tutorial_peer.py SCRIPT DATA WEIGHTS ROUNDS EPOCHS
+usage, in the peer's interpreter: _tutorial_peer.py SCRIPT DATA WEIGHTS TRAINING_ROUNDS EPOCHS PREDICTION_ROUNDS
 
 The script's calls of `next` and `train_on_batch` are timed in the way of the script: a step is fetching a batch and
-training on it. A round is EPOCHS passes over the images. One pass before the first round warms up.
+training on it. A round of training is EPOCHS passes over the images. One pass before the first round warms up.
 """
 
 import os
@@ -50,7 +50,7 @@ class StepTimer:
 
 
 def main() -> None:
-    script, data, weights, rounds, epochs = sys.argv[1:]
+    script, data, weights, training_rounds, epochs, prediction_rounds = sys.argv[1:]
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before TensorFlow is imported, as in the script
     import keras
 
@@ -66,14 +66,14 @@ def main() -> None:
         return logs
 
     keras.Model.train_on_batch = timed
-    steps = timer.steps_per_epoch * (1 + int(rounds) * int(epochs))
+    steps = timer.steps_per_epoch * (1 + int(training_rounds) * int(epochs))
     with tempfile.TemporaryDirectory() as folder:
         sys.argv = [script, data, weights, str(steps), str(Path(folder, "curve.json"))]
         peer = runpy.run_path(script, init_globals={"next": timer.fetch})
     timer.end_round()
 
     model, test_images = peer["model"], peer["V"]
-    for _ in range(int(rounds)):
+    for _ in range(int(prediction_rounds)):
         started = time.perf_counter()
         for first in range(0, len(test_images), BATCH_SIZE):
             model.predict_on_batch(test_images[first : first + BATCH_SIZE]).argmax(-1)

@@ -115,7 +115,7 @@ def throughput(bench: Bench) -> list[Finding]:
         peer = None
         if bench.can_run_peer:
             inputs = (arguments.peer_script, arguments.data, arguments.weights)
-            peer = stack.enter_context(bench.theirs(HERE / "_tutorial_peer.py", *inputs, count, epochs))
+            peer = stack.enter_context(bench.theirs(HERE / "_tutorial_peer.py", *inputs, count, epochs, count))
             peer.result()
         else:
             say("  TensorFlow is left out: --peer-script and --peer-python are needed")

@@ -83,7 +83,7 @@ def registries() -> Iterator[None]:
 
 def all_registries() -> list[Registry[Any]]:
     from pixelwise.data.augmentations import AUGMENTATIONS
-    from pixelwise.data.formats import FORMATS
+    from pixelwise.data.formats.registry import FORMATS
     from pixelwise.losses import LOSSES
     from pixelwise.metrics import METRICS
     from pixelwise.models.decoders import DECODERS

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pixelwise.data.analysis.joined import join_reports
     from pixelwise.data.augmentations import build_transform, register_augmentation
     from pixelwise.data.demo.download import find_oxford_pets
-    from pixelwise.data.formats import register_format
+    from pixelwise.data.formats.registry import register_format
     from pixelwise.data.index import DatasetIndex
     from pixelwise.data.join import join_datasets
     from pixelwise.data.load import load_dataset
@@ -133,7 +133,7 @@ _MODULES = {
     "register_augmentation": "data.augmentations",
     "register_callback": "training.callbacks",
     "register_decoder": "models.decoders.base",
-    "register_format": "data.formats",
+    "register_format": "data.formats.registry",
     "register_logger": "training.loggers",
     "register_loss": "losses.base",
     "register_metric": "metrics.base",

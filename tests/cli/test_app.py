@@ -78,7 +78,7 @@ def test_help_of_train_imports_neither_torch_nor_numpy() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "--time-budget" in done.stdout
     imported = set(done.stdout.splitlines()[-1].split())
-    assert not imported & {"torch", "numpy", "PIL", "timm", "pixelwise.config", "pixelwise.data.formats"}
+    assert not imported & {"torch", "numpy", "PIL", "timm", "pixelwise.config", "pixelwise.data.formats.registry"}
 
 
 def test_the_help_of_no_command_imports_torch() -> None:

@@ -10,7 +10,7 @@ import pytest
 from pixelwise.cli.app import COMMANDS, app
 from pixelwise.cli.components import DEVICES
 from pixelwise.cli.encoders import encoder_names
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.losses import LOSSES
 from pixelwise.metrics import METRICS
 from pixelwise.models.decoders import DECODERS

@@ -11,7 +11,7 @@ import pixelwise as pw
 from pixelwise.cli.setting_flags import read_flags, read_names, settings_model
 from pixelwise.cli.settings import config_flags
 from pixelwise.config import Config
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.losses import LOSSES
 from pixelwise.metrics import METRICS
 from pixelwise.registry import Params

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 import pixelwise as pw
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.io.tar_shard import TarMember, shard_urls

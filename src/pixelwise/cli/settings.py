@@ -12,7 +12,7 @@ from pixelwise.cli.components import DEVICES
 from pixelwise.cli.flags import flag_of
 from pixelwise.cli.setting_flags import COMPONENT_LISTS, COMPONENTS, FLAGS_FILE, SettingFlag, ValueKind, write_flags
 from pixelwise.config import Config, registry_of
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.metrics import METRICS
 from pixelwise.models.encoder_table import MODEL_SIZES

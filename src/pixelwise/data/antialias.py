@@ -2,7 +2,6 @@
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 
 def antialias_weights(old: int, new: int, start: int, stop: int) -> tuple[int, npt.NDArray[np.float32]]:
@@ -43,6 +42,8 @@ def resize_by_weights(
     Returns:
         (new rows, new columns, channels). It differs from `resize_image` by at most 1, by rounding.
     """
+    from scipy.sparse import csr_array  # takes 0.2 s, and only windows of large images need it
+
     height, width, channels = image.shape
     down = csr_array(rows) @ image.reshape(height, width * channels).astype(np.float32)
     turned = down.reshape(len(rows), width, channels).transpose(1, 0, 2).reshape(width, -1)

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pixelwise.data.band_ranges import measure_scale, scale_messages
-from pixelwise.data.formats import detect_data_set
+from pixelwise.data.formats.registry import detect_data_set
 from pixelwise.data.index import DatasetIndex, check_class_names
 from pixelwise.data.io.image import count_channels, open_image, read_multiband_tiff
 from pixelwise.data.io.image_windows import can_open_large

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, field_validator, model_validator
 
 from pixelwise.data.class_spec import ClassSpec, rename_keys, to_strings
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import format_value
 from pixelwise.data.io.remote import RemoteFile

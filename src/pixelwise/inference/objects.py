@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array, csr_array
-from scipy.sparse.csgraph import connected_components
 
 from pixelwise.data.task import Task
 
@@ -225,6 +223,9 @@ def _merge(regions: _Regions, edges: Sequence[_Ints]) -> tuple[_Regions, _Ints]:
     Returns:
         The objects, and the index of the object of each region.
     """
+    from scipy.sparse import coo_array  # takes 0.3 s, and predictions without tables do not need it
+    from scipy.sparse.csgraph import connected_components
+
     total = len(regions.areas)
     pairs = np.concatenate(edges, 1)
     graph = coo_array((np.ones(pairs.shape[1], np.int8), (pairs[0], pairs[1])), (total, total))
@@ -284,6 +285,9 @@ def _connect(row: _Ints, left: _Ints, right: _Ints, value: _Ints, width: int, co
     Returns:
         The number of components and the component of each run. Components are numbered by their first run.
     """
+    from scipy.sparse import csr_array  # see `_merge`
+    from scipy.sparse.csgraph import connected_components
+
     # Positions of runs on one line, with a gap between rows, so that `searchsorted` finds the neighbors above.
     start, stop = row * (width + 2) + left, row * (width + 2) + right
     low = np.searchsorted(stop, start - (width + 2), "left" if corners else "right")

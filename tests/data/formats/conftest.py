@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask
 from tests.data.formats.support import label_map_of, path_of

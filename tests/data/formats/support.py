@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_image_and_mask, read_mask

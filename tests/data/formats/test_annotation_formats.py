@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_image_and_mask, read_mask

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError
 from tests.data.formats.support import read_as

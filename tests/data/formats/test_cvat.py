@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import ReadSpec

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.formats import FORMATS, detect_format, register_format, unregister_format
+from pixelwise.data.formats.registry import FORMATS, detect_format, register_format, unregister_format
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import FormatResult, Record

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from pixelwise.data.analysis.inspection import inspect
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset

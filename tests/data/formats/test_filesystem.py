@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pixelwise.data.formats import detect_format
 from pixelwise.data.formats._filesystem import list_files, read_lines, read_text
+from pixelwise.data.formats.registry import detect_format
 from tests.data.formats.support import (
     assert_error,
     pairs,

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import FORMATS, detect_format
 from pixelwise.data.formats.ade20k import CLASSES as ADE20K_CLASSES
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.formats.voc import CLASSES as VOC_CLASSES
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.mask import read_mask

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.schema import LabelMap, MultilabelMask
 from tests.data.formats.support import assert_error, label_map_of, pairs, read_as, touch
 

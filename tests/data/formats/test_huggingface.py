@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
@@ -160,7 +160,7 @@ def test_network_cache_and_datasets_are_not_used(samples: list[Sample], tmp_path
         "from pathlib import Path\n"
         "def no(*_): raise AssertionError('network')\n"
         "socket.socket.connect = no\n"
-        "from pixelwise.data.formats import detect_format\n"
+        "from pixelwise.data.formats.registry import detect_format\n"
         "from pixelwise.data.io.image import read_image\n"
         "for name in ('saved', 'hub'):\n"
         "    [read_image(record.image) for record in detect_format(Path(name))[1].records]\n"

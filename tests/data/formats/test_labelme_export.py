@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.load import load_dataset
 from pixelwise.data.spec import DatasetSpec
 from pixelwise.errors import DataError

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pixelwise.data.analysis.inspection import inspect
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.label_map.options import LabelOptions
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import FormatResult, MergedMask, MultilabelMask

@@ -10,8 +10,8 @@ import pytest
 
 import pixelwise as pw
 from pixelwise.data.demo.synthetic import BACKGROUND, BORDER, KINDS, PET
-from pixelwise.data.formats import FORMATS
 from pixelwise.data.formats.oxford_pets import read_oxford_pets
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.mask import read_image_and_mask, read_mask
 from pixelwise.data.load import load_dataset

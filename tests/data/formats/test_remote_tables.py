@@ -5,7 +5,7 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.io.image import count_channels, read_image
 from pixelwise.data.io.remote import open_url
 from pixelwise.data.label_map.options import LabelOptions

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import detect_format
 from pixelwise.data.formats._rle_tables import parse_runs
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import AnnotationError, DataError
 from tests.data.formats.support import read_as, touch

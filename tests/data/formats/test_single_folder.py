@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import FORMATS
+from pixelwise.data.formats.registry import FORMATS
 from pixelwise.data.load import load_dataset
 from tests.data.formats.support import pairs, read_as, touch
 from tests.data.formats.writers.folders import lines, save

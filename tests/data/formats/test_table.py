@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.parquet import CHUNKS
 from pixelwise.data.load import load_dataset

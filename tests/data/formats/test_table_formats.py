@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pixelwise.data.formats import detect_format
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import FormatResult, LabelMap

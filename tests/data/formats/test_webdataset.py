@@ -7,7 +7,7 @@ import fsspec
 import pytest
 
 import pixelwise as pw
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.formats.webdataset import read_webdataset
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.pack import pack

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pixelwise.data.formats import FORMATS, detect_format
+from pixelwise.data.formats.registry import FORMATS, detect_format
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.load import load_dataset
 from pixelwise.errors import DataError

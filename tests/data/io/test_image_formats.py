@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image
 
-from pixelwise.data.formats import detect_format
 from pixelwise.data.formats._filesystem import list_files, list_images
+from pixelwise.data.formats.registry import detect_format
 from pixelwise.data.io.image import read_image
 from pixelwise.data.io.image_formats import HEIF_SUFFIXES, IMAGE_FORMATS, IMAGE_SUFFIXES
 from pixelwise.errors import DataError

@@ -26,7 +26,7 @@ from pixelwise.data.analysis.report_html import report_html
 from pixelwise.data.analysis.resolution import build_data, resolve_or_ask, without_unusable
 from pixelwise.data.analysis.symmetry import ImageSymmetry, measure_symmetry
 from pixelwise.data.analysis.unlabeled import check_partial_labels
-from pixelwise.data.formats import detect_data_set
+from pixelwise.data.formats.registry import detect_data_set
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.io.remote import RemoteFile
 from pixelwise.data.label_map.options import LabelOptions, Unlabeled
