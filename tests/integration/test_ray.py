@@ -1,4 +1,4 @@
-"""`predict_folder` on a local Ray cluster of two workers, of which one is killed half-way."""
+"""`predict_folder` on a local Ray cluster of two workers, of which one is killed half-way, also from and to S3."""
 
 import os
 import signal
@@ -7,14 +7,17 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from pixelwise.errors import ConfigError
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.model import SegmentationModel
+from tests.conftest import s3_variables
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
 
@@ -49,11 +52,19 @@ class KilledOnce(Predictor):
 
 
 @pytest.fixture(scope="module")
-def two_workers() -> Iterator[None]:
-    """Start Ray with two CPU cores."""
-    with warnings.catch_warnings():
+def two_workers(s3_server: str) -> Iterator[None]:
+    """Start Ray with two CPU cores. The workers can use the local S3 server."""
+    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+        for name, value in s3_variables(s3_server).items():
+            patch.setenv(name, value)
         warnings.simplefilter("ignore")
-        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="critical")
+        ray.init(
+            address="local",
+            num_cpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="critical",
+        )
     yield
     ray.shutdown()
 
@@ -89,3 +100,47 @@ def test_a_killed_worker_and_a_resumed_prediction_change_no_output(
     assert list(map(str, result.failed)) == list(map(str, expected.failed)) != []
     assert read_folder(tmp_path / "ray") == read_folder(tmp_path / "local")
     assert not list((tmp_path / "ray").rglob(".*"))  # the temporary directories of the killed worker are removed
+
+
+def test_from_and_to_s3_with_a_killed_worker(two_workers: None, s3: str, tmp_path: Path) -> None:
+    system, root = fsspec.core.url_to_fs(s3)
+
+    def add(*numbers: int) -> None:
+        for number in numbers:
+            Image.fromarray(make_image(60 + number, 80, number)).save(tmp_path / "image.png")
+            system.put_file(str(tmp_path / "image.png"), f"{root}/images/b/{number:02}.png")
+
+    model, write = make_model(("pet", "background", "border")), ["mask", "overlay", "csv", "coco"]
+    local = Predictor(model, "cpu", "32-true")
+    add(3, 6)
+    predict_folder(local, [f"{s3}/images/"], f"{s3}/masks", write=write)
+    system.rm_file(f"{root}/masks/b/03_mask.png")
+    add(*range(12))
+    system.pipe_file(f"{root}/images/05b.png", (tmp_path / "image.png").read_bytes()[:200])
+    expected = predict_folder(local, [f"{s3}/images/"], tmp_path / "local", write=write)
+
+    killed = KilledOnce(model, tmp_path / "killed")
+    result = predict_folder(killed, [f"{s3}/images/"], f"{s3}/masks", write=write, engine="ray", resume=True)
+
+    assert int((tmp_path / "killed").read_text(encoding="utf-8")) != os.getpid()
+    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (12, 1)
+    assert list(map(str, result.failed)) == list(map(str, expected.failed)) != []
+    system.invalidate_cache()
+    found = {file.removeprefix(f"{root}/masks/"): system.cat_file(file) for file in system.find(f"{root}/masks")}
+    assert found == read_folder(tmp_path / "local")
+
+
+def test_a_cluster_without_a_free_core_is_an_error(
+    two_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(make_image()).save(tmp_path / "image.png")
+    monkeypatch.setenv("PIXELWISE_RAY_SECONDS", "1")
+    group = ray.util.placement_group([{"CPU": 2}])  # another job has all cores
+    ray.get(group.ready(), timeout=120)
+    local = Predictor(make_model(("pet", "background")), "cpu", "32-true")
+    try:
+        with pytest.raises(ConfigError, match=r"no free CPU core after 1 s \(nodes: 1, CPU cores: 2\); end other jobs"):
+            predict_folder(local, [tmp_path / "image.png"], tmp_path / "out", engine="ray")
+    finally:
+        ray.util.remove_placement_group(group)
+    assert not (tmp_path / "out").exists(), "nothing blocks the next call"

@@ -59,7 +59,7 @@ def predict_command(
     images: list[DataPath] | None = None,
     /,
     *,
-    out: Path | None = None,
+    out: DataPath | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
     resume: Annotated[bool, Parameter(negative=())] = False,
     write: Annotated[list[_Output] | None, Parameter(**LIST_FLAG, **OPEN_CHOICE)] = None,
@@ -84,9 +84,9 @@ def predict_command(
         run: Run directory, the model.safetensors of one, a model of the Hugging Face hub (hf://user/name@revision), or
             an exported file (.onnx or .xml), which needs no torch.
         images: Images, videos, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and
-            URLs.
-        out: Directory of the masks. By default the first free one of predictions, predictions-2, …, in the current
-            directory. With --resume or --overwrite, the newest of them.
+            URLs of images, of folders (s3://bucket/images/) and of patterns.
+        out: Directory of the masks, or the URL of a folder such as s3://bucket/masks. By default the first free one of
+            predictions, predictions-2, …, in the current directory. With --resume or --overwrite, the newest of them.
         overwrite: Replace masks and overlays that exist already.
         resume: Continue a prediction that was stopped: skip images whose masks are complete.
         write: Outputs: mask, overlay, cutout, confidence, probabilities, label-tiff, csv, coco, yolo, labelme, geojson,
@@ -109,10 +109,12 @@ def predict_command(
     """
     from pixelwise.inference.batch import predict_folder
     from pixelwise.inference.load_predictor import load_predictor
+    from pixelwise.inference.url_store import output_place
 
     model, sources = _order_arguments(run, images or [])
-    out = out or _default_out(resume or overwrite)
-    check_output(out)
+    place = output_place(out or _default_out(resume or overwrite))
+    if isinstance(place, Path):
+        check_output(place)
     predictor = load_predictor(model, device, view, scale, tta, _parse_thresholds(thresholds or []))
     flags = {
         "--min-object": str(min_object),
@@ -131,12 +133,12 @@ def predict_command(
     switches += ["--write", *outputs] * (write is not None)
     given = [*_changed_flags(flags), *switches]
     named = [] if model is None else [model]
-    repeat = shlex.join(["pixelwise", "predict", *named, *sources, "--out", str(out), *given, "--resume"])
+    repeat = shlex.join(["pixelwise", "predict", *named, *sources, "--out", str(place), *given, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
         result = predict_folder(
             predictor,
             sources,
-            out,
+            place,
             bars.track("predicting"),
             row_progress=bars.track("parts of a large image"),
             frame_progress=bars.track("frames of a video"),
@@ -151,7 +153,7 @@ def predict_command(
             min_hole=min_hole,
             engine=engine,
         )
-    code = _print_result(result, out, outputs)
+    code = _print_result(result, str(place).rstrip("/"), outputs)
     if result.too_large:
         flags["--view"] = "tiles"
         print(_windows_line(named, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
@@ -241,14 +243,14 @@ def _default_out(continues: bool) -> Path:
     return DEFAULT_OUT if max(numbers) == 1 else Path(f"{DEFAULT_OUT}-{max(numbers)}")
 
 
-def _print_result(result: "PredictResult", out: Path, outputs: Sequence[str]) -> int:
+def _print_result(result: "PredictResult", out: str, outputs: Sequence[str]) -> int:
     """Print the numbers of predicted images and of skipped files, and the outputs. Return the exit code."""
     for note in result.notes:
         print(printable(with_flags(note)), file=sys.stderr)
     print_skipped(result.failed[:_MAX_SKIPPED])
     more = len(result.failed) - _MAX_SKIPPED
     if more > 0:
-        listed = f"; all are in {printable(str(out / 'predictions.json'))}" if result.image_count else ""
+        listed = f"; all are in {printable(f'{out}/predictions.json')}" if result.image_count else ""
         print(f"skipped: {more} more{listed}", file=sys.stderr)
     if result.image_count == 0:
         print("no image could be predicted, and nothing was written", file=sys.stderr)
@@ -257,7 +259,7 @@ def _print_result(result: "PredictResult", out: Path, outputs: Sequence[str]) ->
     count = f"{result.image_count} image{'s' * (result.image_count != 1)}"
     is_default = set(outputs) == set(DEFAULT_OUTPUTS)
     written = "masks, overlays and tables are" if is_default else _listed(outputs)
-    print(f"{count} predicted{earlier}; {written} in {printable(str(out))}")
+    print(f"{count} predicted{earlier}; {written} in {printable(out)}")
     return SOME_FILES_FAILED if result.failed else DONE
 
 

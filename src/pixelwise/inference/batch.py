@@ -1,9 +1,10 @@
 """Predict many image files and write their masks, overlays and tables to a directory."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from pixelwise.inference.outputs import Mark
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import require_mask_format
 from pixelwise.inference.sources import find_images
+from pixelwise.inference.url_store import open_store, output_place
 from pixelwise.inference.writers import WriteOptions, make_writers
 from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
 from pixelwise.runtime.files import write_errors
@@ -94,8 +96,8 @@ def predict_folder(
     Args:
         predictor: the model.
         sources: files, directories, patterns and URLs, see `find_images`.
-        out: the directory. It may exist. None of the files to be written may exist unless `overwrite` or `resume` is
-            set.
+        out: the directory, or the URL of a folder to which fsspec writes, such as "s3://bucket/masks". It may exist.
+            None of the files to be written may exist unless `overwrite` or `resume` is set.
         progress: wraps the iteration over the images, to draw a progress bar.
         row_progress: the same for the parts of each large image: 64 rows of a strip, see `ImageView.strips`.
         frame_progress: the same for the frames of each video.
@@ -118,12 +120,12 @@ def predict_folder(
 
     Raises:
         ConfigError: `overwrite` and `resume` are both set, `pixel_size` is invalid, the model does not contain the
-            values of `masks`, an output or the engine is unknown, a package for it is missing, or `frame_masks` is set
-            without the output "mask".
-        DataError: A source is missing. Nothing has been written.
+            values of `masks`, an output or the engine is unknown, a package for it is missing, `frame_masks` is set
+            without the output "mask", or `out` is a URL to which no files can be written.
+        DataError: A source is missing, or the package for the URL `out` is. Nothing has been written.
         OutputExistsError: A file to be written exists already, and may not be replaced or skipped. Nothing has been
             written.
-        OutputError: The directory cannot be written, or the disk is full.
+        OutputError: The directory or URL cannot be written, or the disk is full.
     """
     if overwrite and resume:
         raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
@@ -131,46 +133,74 @@ def predict_folder(
         require_mask_format(predictor.config.mask_format)
     if frame_masks and "mask" not in write:
         raise ConfigError("`frame_masks` needs the output mask; add it to `write`")
-    out, config = Path(out), predictor.config
+    config, place = predictor.config, output_place(out)
     size = PixelSize.parse(pixel_size) if pixel_size else None
-    writers = make_writers(write, WriteOptions(config, masks, overlays))
     predict = get_engine(engine)
     mask_filter = MaskFilter(min_object, min_hole)
     mask_filter.check(config)
-    found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
-    outputs = OutputSet(run, config, out, writers, size, mask_filter)
-    predictor.check_needs(outputs.needs)
-    items = assign_files(found.images, outputs.specs, out, frame_masks)
-    check_existing(items, outputs.shared, overwrite or resume)
-    if resume:
-        outputs.find_complete(items)
+    writers = make_writers(write, WriteOptions(config, masks, overlays, is_local=isinstance(place, Path)))
+    with open_store(place) as store:
+        found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
+        outputs = OutputSet(run, config, store, writers, size, mask_filter)
+        predictor.check_needs(outputs.needs)
+        items = assign_files(found.images, outputs.specs, store, frame_masks)
+        check_existing(items, outputs.shared, overwrite or resume, store)
+        if resume:
+            outputs.find_complete(items)
+        resumed = sum(item.mark is not None for item in items)
+        call = partial(predict, predictor, part_progress=(row_progress, frame_progress))
+        with predictor.leave_one_core():
+            report, failed = _predict_items(call, items, outputs, found.problems, progress)
+    done = [(item, item.mark) for item in items if item.mark is not None]
+    too_large = _too_large(predictor, done)
+    note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))
+    notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
+    return PredictResult(report, tuple(failed), resumed, notes, tuple(str(item.path) for item, _ in too_large))
+
+
+def _predict_items(
+    predict: Callable[..., Iterator[ItemResult | PixelwiseError]],
+    items: Sequence[OutputItem],
+    outputs: OutputSet,
+    problems: Sequence[PixelwiseError],
+    progress: Progress,
+) -> tuple[dict[str, Any], list[PixelwiseError]]:
+    """Predict the items without a mark, and write the files for all images.
+
+    Args:
+        predict: the engine, see `Engine`, without the model and the progress of parts.
+        items: the images and videos.
+        outputs: writes the files.
+        problems: the errors of the sources.
+        progress: wraps the iteration over the items.
+
+    Returns:
+        The content of predictions.json, and all errors.
+    """
+    out = outputs.out
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
-    resumed = [item.path for item in items if item.mark is not None]
-    outputs.keep(resumed)
-    failed: list[PixelwiseError] = [*found.problems]
-    with closing(outputs), predictor.leave_one_core(), share_temporary_directories():
-        todo = [item for item in items if item.mark is None]
-        results = predict(predictor, todo, outputs, (row_progress, frame_progress))
+    outputs.keep([item.path for item in items if item.mark is not None])
+    failed = [*problems]
+    todo = [item for item in items if item.mark is None]
+    with closing(outputs), share_temporary_directories():
         try:
-            failed += _append_results(results, progress(todo, len(todo)), outputs)
+            failed += _append_results(predict(todo, outputs), progress(todo, len(todo)), outputs)
         except ConfigError:  # a cluster cannot be reached
             outputs.remove_if_empty()
             _remove_empty(new_folders)
             raise
     done = [(item, item.mark) for item in items if item.mark is not None]
     photos = [report_entry(item, mark, out) for item, mark in done]
-    report = {"classes": list(predictor.classes), "photos": photos, "failed": list(map(str, failed))}
+    report = {"classes": list(outputs.config.classes), "photos": photos, "failed": list(map(str, failed))}
     if done:
         outputs.finish(item.path for item, _ in done)
         write_report(report, out / REPORT_FILE)
+        outputs.publish()
     else:
         outputs.remove_if_empty()
         _remove_empty(new_folders)
-    too_large = _too_large(predictor, done)
-    note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))
-    notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
-    return PredictResult(report, tuple(failed), len(resumed), notes, tuple(str(item.path) for item, _ in too_large))
+    return report, failed
 
 
 def _append_results(

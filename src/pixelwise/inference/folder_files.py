@@ -16,7 +16,7 @@ from pixelwise.inference.mask_folders import find_masks
 from pixelwise.inference.outputs import read_mark
 from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE
 
-_OUTPUT_STEM = re.compile(r".+_(mask|overlay|cutout|confidence|probabilities|labels)(_.+)?", re.DOTALL)
+OUTPUT_STEM = re.compile(r".+_(mask|overlay|cutout|confidence|probabilities|labels)(_.+)?", re.DOTALL)
 """Stems of the files that a prediction writes."""
 
 _HEIC_FIX, _VIDEO_FIX = "pip install 'pixelwise[heic]'", "pip install 'pixelwise[video]'"
@@ -126,7 +126,7 @@ def _add_image(files: FolderFiles, path: Path, suffix: str) -> None:
     """Add a file with the suffix of an image or a video."""
     if suffix in HEIF_SUFFIXES and find_spec("pillow_heif") is None:
         files.unreadable[suffix].append(path)
-    elif _OUTPUT_STEM.fullmatch(path.stem) and read_mark(path) is not None:
+    elif OUTPUT_STEM.fullmatch(path.stem) and read_mark(path) is not None:
         files.outputs += 1
     else:
         files.images.append(path)

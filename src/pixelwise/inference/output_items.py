@@ -1,17 +1,17 @@
 """The images of a call of `predict_folder` with their output files."""
 
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 from pixelwise.errors import OutputExistsError
 from pixelwise.inference.file_names import output_files
 from pixelwise.inference.large_file import is_large_file
 from pixelwise.inference.output_options import MaskStyle
-from pixelwise.inference.outputs import Mark, digest, read_mark
+from pixelwise.inference.output_store import OutputStore
+from pixelwise.inference.outputs import Mark, digest
 from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files
 from pixelwise.inference.writers.base import FileSpec
@@ -40,6 +40,10 @@ class OutputItem:
     is_moving: bool = False
     mark: Mark | None = None
 
+    def moved(self, out: Path, other: Path) -> "OutputItem":
+        """Return a copy whose files are below the directory `other` instead of `out`."""
+        return replace(self, files={kind: other / file.relative_to(out) for kind, file in self.files.items()})
+
 
 class MarkOfRun(NamedTuple):
     """The parts of a `Mark` that are equal for all images of a call of `predict_folder`.
@@ -54,27 +58,26 @@ class MarkOfRun(NamedTuple):
 
 
 def assign_files(
-    images: Iterable[tuple[ImageSource, Path]], specs: Mapping[str, FileSpec], out: Path, frame_masks: bool = False
+    images: Iterable[tuple[ImageSource, Path]],
+    specs: Mapping[str, FileSpec],
+    store: OutputStore,
+    frame_masks: bool = False,
 ) -> list[OutputItem]:
     """Assign output files to images. Images in `out` that are outputs of an earlier prediction are left out.
 
     Args:
         images: each image and its name, see `FoundImages`.
         specs: kind → the name of its file, see `Writer.files`.
-        out: the directory of the output files.
+        store: the output directory.
         frame_masks: True for one mask per frame of a video, see `video_files`.
 
     Returns:
         The images in order, without marks.
     """
-    images = list(images)
+    images, out = list(images), store.root
     items = _make_items(images, specs, out, frame_masks)
-    outputs = {os.path.realpath(file) for item in items for file in item.files.values()}
-    own = {
-        path
-        for path, _ in images
-        if isinstance(path, Path) and os.path.realpath(path) in outputs and read_mark(path) is not None
-    }
+    outputs = {store.identity(file): file for item in items for file in item.files.values()}
+    own = {path for path, _ in images if (file := outputs.get(store.identity(path))) and store.read_mark(file)}
     if not own:
         return items
     return _make_items([(path, name) for path, name in images if path not in own], specs, out, frame_masks)
@@ -105,56 +108,58 @@ def _make_item(
     return OutputItem(path, name, files, is_large)
 
 
-def check_existing(items: Sequence[OutputItem], shared: Iterable[Path], may_replace: bool) -> None:
+def check_existing(items: Sequence[OutputItem], shared: Iterable[Path], may_replace: bool, store: OutputStore) -> None:
     """Check the output files of a call of `predict_folder` that exist.
 
     Args:
         items: the images with their files.
         shared: the files for all images.
         may_replace: True if files that exist may be replaced or skipped. The images may never be replaced.
+        store: the output directory.
 
     Raises:
         OutputExistsError: A file exists and may not be replaced. Or the directory of the masks of a video contains
             other files.
     """
-    inputs = {os.path.realpath(item.path) for item in items if isinstance(item.path, Path)}
+    inputs = {store.identity(item.path) for item in items}
     folders = [item.files[FRAMES_KIND] for item in items if FRAMES_KIND in item.files]
     if folders:
-        used = {str(parent) for file in inputs for parent in Path(file).parents}
+        used = {parent for file in inputs for parent in PurePath(file).parents}
         written = {parent for item in items for file in item.files.values() for parent in file.parents}
         for folder in folders:
-            _check_directory(folder, used, written)
+            _check_directory(folder, used, written, store)
     for path in (*shared, *(file for item in items for file in item.files.values())):
-        if not os.path.lexists(path):
+        if not store.exists(path):
             continue
         if not may_replace:
             raise OutputExistsError(
                 f"{path}: exists already; choose another `out`, continue with `resume`, or replace it with `overwrite`"
             )
-        if os.path.realpath(path) in inputs:
+        if store.identity(path) in inputs:
             raise OutputExistsError(f"{path}: is one of the images and would be replaced; choose another `out`")
 
 
-def _check_directory(folder: Path, used: set[str], written: set[Path]) -> None:
+def _check_directory(folder: Path, used: set[PurePath], written: set[Path], store: OutputStore) -> None:
     """Check that a directory, which is replaced with all its files, has the masks of frames only.
 
     Args:
         folder: the directory. It may be missing.
         used: the absolute paths of the directories that contain an image of the call.
         written: the directories that contain an output file of the call.
+        store: the output directory.
 
     Raises:
         OutputExistsError: It contains or would contain another file.
     """
-    if os.path.realpath(folder) in used:
+    if PurePath(store.identity(folder)) in used:
         raise OutputExistsError(f"{folder}: contains one of the images and would be replaced; choose another `out`")
     if folder in written:
         raise OutputExistsError(f"{folder}: would contain the masks of a video and of images; rename the video")
-    if not os.path.lexists(folder):
+    if not store.exists(folder):
         return
     fault = "was not made by pixelwise"
-    if read_mark(folder) is not None:
-        others = sorted(file.name for file in folder.iterdir() if not FRAME_MASK.fullmatch(file.name))
+    if store.read_mark(folder) is not None:
+        others = [name for name in store.names_in(folder) if not FRAME_MASK.fullmatch(name)]
         if not others:
             return
         fault = f"contains {others[0]}"
@@ -166,7 +171,8 @@ def read_result(
     item: OutputItem,
     unmarked: Collection[str],
     stored: tuple[Path, Mark] | None,
-    is_left: bool = False,
+    is_left: bool,
+    store: OutputStore,
 ) -> Mark | None:
     """Return the mark of an image whose files exist, or None if a file is missing.
 
@@ -177,15 +183,18 @@ def read_result(
         stored: the file of all marks, and the mark of the image in it. It is the mark of unmarked files too.
         is_left: True if unmarked files without a stored mark are what a killed prediction has left. They are complete,
             but the image is not.
+        store: the output directory.
 
     Raises:
         OutputExistsError: A file was not made by this model from this image, or its masks have other values.
     """
-    existing = {kind: file for kind, file in item.files.items() if os.path.lexists(file)}
+    existing = {kind: file for kind, file in item.files.items() if store.exists(file)}
     marks = [] if stored is None else [stored]
     marks += [(file, stored[1]) for kind, file in existing.items() if stored is not None and kind in unmarked]
     checked = [file for kind, file in existing.items() if kind not in unmarked or not (stored or is_left)]
-    found = {file: read_mark(file) for file in checked}
+    if stored is not None and not store.is_local:
+        checked = []  # each would be a download
+    found = {file: store.read_mark(file) for file in checked}
     image = digest(item.path) if marks or found else ""
     for file, mark in (*marks, *found.items()):
         if mark is None or (mark.model, mark.image) != (expected.model, image):

@@ -1,6 +1,7 @@
 """The outputs of a call of `predict_folder`: files of each image, tables, and files for all images."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,15 +10,18 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.inference.checkpoints import Checkpoints
 from pixelwise.inference.image_rows import ArrayRows
 from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
+from pixelwise.inference.output_store import OutputStore
 from pixelwise.inference.outputs import Mark, digest
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
 from pixelwise.inference.tables import CountedMask, image_cell
+from pixelwise.inference.url_store import UrlStore
 from pixelwise.inference.video import read_fractions
 from pixelwise.inference.writers import Entry, PredictedImage, Writer
 from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, to_line
@@ -50,7 +54,7 @@ class OutputSet:
     Args:
         run: the model and the values of the masks.
         config: the configuration of the model.
-        out: the output directory.
+        store: the output directory.
         writers: name → writer.
         pixel_size: the size of a pixel for the tables, or None.
         mask_filter: changes the masks before they are counted and written.
@@ -61,32 +65,42 @@ class OutputSet:
         specs: kind → the name of the file of each image.
         unmarked: the kinds of files that contain no mark.
         needs: the arrays that the writers need, see `Writer.needs`.
+        out: the directory in which the writers write.
     """
 
     def __init__(
         self,
         run: MarkOfRun,
         config: ModelConfig,
-        out: Path,
+        store: OutputStore,
         writers: Mapping[str, Writer],
         pixel_size: PixelSize | None = None,
         mask_filter: MaskFilter = MaskFilter(),  # noqa: B008, frozen
     ) -> None:
         self.mask_filter = mask_filter
-        self.run, self.config, self.out, self.writers = run, config, out, writers
+        self.run, self.config, self.store, self.out, self.writers = run, config, store, store.root, writers
         self._pixel_size = pixel_size
         self._files = {name: writer.files() for name, writer in writers.items()}
         self.specs = {kind: spec for files in self._files.values() for kind, spec in files.items()}
         self.unmarked = tuple(kind for kind, spec in self.specs.items() if not spec.has_mark)
         self.needs: frozenset[str] = frozenset().union(*(writer.needs for writer in writers.values()))
-        self.tables = ResultTables(out, len(config.classes), pixel_size) if "csv" in writers else None
+        self.tables = ResultTables(self.out, len(config.classes), pixel_size) if "csv" in writers else None
         suffices = {"mask", "csv"} <= writers.keys() and not self.unmarked
-        suffices = suffices and not any(writer.has_entries for writer in writers.values())
-        self.journal = None if suffices else Journal(out / JOURNAL_FILE, run._asdict())
+        suffices = suffices and not any(writer.has_entries for writer in writers.values()) and store.is_local
+        self.journal = None if suffices else Journal(self.out / JOURNAL_FILE, run._asdict())
+        growing = [*([] if self.tables is None else self.tables.files), self.out / JOURNAL_FILE]
+        self._checkpoints = Checkpoints(store, growing) if isinstance(store, UrlStore) else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the arguments only: another process writes the files of images, but no tables and no journal."""
-        return OutputSet, (self.run, self.config, self.out, self.writers, self._pixel_size, self.mask_filter)
+        return OutputSet, (self.run, self.config, self.store, self.writers, self._pixel_size, self.mask_filter)
+
+    @contextmanager
+    def staged(self, items: Sequence[OutputItem]) -> Iterator[tuple["OutputSet", list[OutputItem]]]:
+        """Yield the outputs and the items for a worker on any machine, see `OutputStore.staged`."""
+        with self.store.staged() as store:
+            outputs = OutputSet(self.run, self.config, store, self.writers, self._pixel_size, self.mask_filter)
+            yield outputs, [item.moved(self.out, store.root) for item in items]
 
     @property
     def shared(self) -> list[Path]:
@@ -100,6 +114,8 @@ class OutputSet:
         Raises:
             OutputExistsError: A file was not made by this model from its image, or cannot be read.
         """
+        if self._checkpoints is not None:
+            self._checkpoints.restore()
         for part in (self.tables, self.journal):
             if part is not None:
                 part.load()
@@ -112,7 +128,7 @@ class OutputSet:
         pair = None if stored is None else (self.out / JOURNAL_FILE, stored)
         # A killed prediction leaves files without a line. They are written again.
         is_left = pair is None and self.journal is not None and self.journal.exists
-        mark = read_result(self.run, item, self.unmarked, pair, is_left)
+        mark = read_result(self.run, item, self.unmarked, pair, is_left, self.store)
         if mark is None or (self.tables is not None and not self.tables.is_complete(item.path)):
             return None
         if self.journal is not None:
@@ -132,6 +148,8 @@ class OutputSet:
             self.tables.keep(paths)
         if self.journal is not None:
             self.journal.keep(image_cell(path) for path in paths)
+        if self._checkpoints is not None:
+            self._checkpoints.begin()
 
     def append(self, item: OutputItem, result: ItemResult) -> None:
         """Append the rows and the entries of an image, and set its mark.
@@ -144,6 +162,8 @@ class OutputSet:
             self.tables.append(result.rows)
         if self.journal is not None and result.line is not None:
             self.journal.append(image_cell(item.path), result.line)
+        if self._checkpoints is not None:
+            self._checkpoints.step()
 
     def finish(self, paths: Iterable[object]) -> None:
         """Bring the shared files into the order of the images, and write the files for all images.
@@ -163,12 +183,25 @@ class OutputSet:
         """Remove the journal if no image could be predicted."""
         if self.journal is not None:
             self.journal.remove_if_empty()
+        if self._checkpoints is not None:
+            self._checkpoints.discard()
+
+    def publish(self) -> None:
+        """Upload the files for all images, if the outputs are at a URL.
+
+        Raises:
+            OutputError: A file cannot be written.
+        """
+        if self._checkpoints is not None:
+            self._checkpoints.finish(reversed(self.shared))  # predictions.json at the end
 
     def close(self) -> None:
         """Close the shared files."""
         for part in (self.tables, self.journal):
             if part is not None:
                 part.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
 
     def write(self, item: OutputItem, prediction: Prediction) -> ItemResult:
         """Write the files of an image in memory. Return its mark, rows and entries.
@@ -224,10 +257,16 @@ class OutputSet:
             writer.write(image, {kind: item.files[kind] for kind in self._files[name]})
             if writer.has_entries:
                 entries[name] = writer.entry(image)
+        self.store.publish(item.files.values())
         return ItemResult(image.mark, rows, self._line(item, image.mark, entries))
 
     def counted(self, item: OutputItem, mark: Mark, counts: CountedMask) -> ItemResult:
-        """Return the result of a video, whose files are written. It has no entries."""
+        """Return the result of a video, whose files are written. It has no entries.
+
+        Raises:
+            OutputError: The files cannot be written to the URL of the outputs.
+        """
+        self.store.publish(item.files.values())
         rows = None if self.tables is None else self.tables.format(item.path, counts)
         return ItemResult(mark, rows, self._line(item, mark, {}))
 

@@ -45,6 +45,11 @@ class ResultTables:
         self._class_file = CsvFile(out / CLASSES_FILE, self._class_rows.columns)
         self._object_file = CsvFile(out / OBJECTS_FILE, self._object_rows.columns)
 
+    @property
+    def files(self) -> tuple[Path, Path]:
+        """The files in the order in which the rows of an image are written."""
+        return self._object_file.path, self._class_file.path
+
     def load(self) -> None:
         """Find the rows that an earlier prediction has written.
 

@@ -13,6 +13,7 @@ from pixelwise.errors import DataError
 from pixelwise.inference.folder_files import FolderFiles, sort_files
 from pixelwise.inference.inputs import UrlImage, open_image_url
 from pixelwise.inference.mask_folders import check_no_masks
+from pixelwise.inference.url_sources import find_at_url, names_many
 from pixelwise.models.hub import is_hub_name
 from pixelwise.runtime.files import expand_home
 from pixelwise.runtime.windows import portable_name
@@ -48,8 +49,9 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
     returned once.
 
     Args:
-        sources: files, directories, patterns such as "images/*.jpg" ("**" stands for any folders), and URLs of images.
-            If a file or directory exists under the name of a pattern, it is used instead of the pattern.
+        sources: files, directories, patterns such as "images/*.jpg" ("**" stands for any folders), and URLs of images,
+            of folders and of patterns, see `find_at_url`. If a file or directory exists under the name of a pattern, it
+            is used instead of the pattern.
 
     Returns:
         The images, the errors, and the notes.
@@ -86,6 +88,9 @@ def has_images(source: str) -> bool:
 
 def _find(source: str | Path) -> FoundImages:
     if isinstance(source, str) and "://" in source:
+        if names_many(source):
+            files, left_out = find_at_url(source)
+            return FoundImages(tuple(files), notes=(f"{source}: left out: {left_out}",) if left_out else ())
         file = open_image_url(source)
         if isinstance(file, Path):
             return _find(file)

@@ -21,11 +21,12 @@ from typing import Any
 from pixelwise.errors import ConfigError, PixelwiseError, WorkerCrashedError, first_line
 from pixelwise.inference.engines.base import ENGINES
 from pixelwise.inference.engines.local import predict_locally
+from pixelwise.inference.engines.ray_resources import wait_for_workers
 from pixelwise.inference.engines.ray_worker import RESULT, Failure, ItemFile, RayWorker
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
-from pixelwise.runtime.atomic import remove_abandoned, temporary_directory
+from pixelwise.runtime.atomic import remove_abandoned
 from pixelwise.runtime.progress import Progress
 
 _MAX_CHUNK = 64
@@ -56,8 +57,8 @@ def predict_on_ray(
 
     The cluster is the one that this process is connected to, else that of the environment variable RAY_ADDRESS, else
     one that runs on this machine. If there is none, a local one is started for this call. There is one worker for each
-    GPU that is free, or for each CPU core if there are none. The output directory, and images that are files, must have
-    the same path on all nodes.
+    GPU that is free, or for each CPU core if there are none. The output directory, if it is not a URL, and images that
+    are files must have the same path on all nodes.
 
     Args:
         predictor: the model. A copy is sent to each worker.
@@ -69,17 +70,22 @@ def predict_on_ray(
         The result of each item in order, or an error that concerns this item only.
 
     Raises:
-        ConfigError: Ray cannot be started or reached.
+        ConfigError: Ray cannot be started or reached, or the cluster has no free CPU core, see `wait_for_workers`.
         OutputError: The disk is full, or another error concerns all files.
         WorkerCrashedError: A worker cannot start, or the workers of some images ended several times.
     """
     if not items:
         return
+    if not outputs.store.is_shared:
+        raise ConfigError(
+            "memory:// is the memory of one process, and the workers of Ray are others; set `out` to a directory or to "
+            "another URL, or set `engine` to local"
+        )
     with ExitStack() as stack:
         stack.enter_context(_connected())
-        folder = stack.enter_context(temporary_directory(outputs.out))
+        folder = stack.enter_context(outputs.store.scratch())
         stack.callback(_remove_left_files, items, outputs.out)
-        yield from _run(predictor, items, outputs, ItemFile(folder.absolute() / "items"))
+        yield from _run(predictor, items, outputs, ItemFile(folder / "items", outputs.store))
 
 
 def _run(
@@ -91,10 +97,7 @@ def _run(
 
     from pixelwise.inference.engines.ray_chunks import ChunkNumbers
 
-    free = ray.available_resources()
-    use_gpu = predictor.uses_accelerator and free.get("GPU", 0) >= 1
-    workers = max(1, int(free.get("GPU" if use_gpu else "CPU", 1)))
-    resources = {"num_gpus": 1} if use_gpu else {"num_cpus": 1}
+    workers, resources = wait_for_workers(predictor.uses_accelerator)
     size = _chunk_size(len(items), workers)
     file.write(items[start : start + size] for start in range(0, len(items), size))
     count = math.ceil(len(items) / size)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pixelwise.errors import OutputError, PixelwiseError, WorkerCrashedError
+from pixelwise.errors import PixelwiseError, WorkerCrashedError
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
+from pixelwise.inference.output_store import OutputStore
 from pixelwise.runtime.atomic import atomic_write
-from pixelwise.runtime.files import write_errors
 
 CHUNK, RESULT = "chunk", "result"
 """Column of the numbers of chunks, and column of the results."""
@@ -35,11 +35,12 @@ class ItemFile:
     """A file with the images of a prediction in chunks. A worker reads one chunk at a time.
 
     Args:
-        path: the file. Each node has it under this path.
+        path: the file, in the folder of `OutputStore.scratch`.
+        store: reads the file in the workers.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, store: OutputStore) -> None:
+        self.path, self._store = path, store
 
     @property
     def _index(self) -> Path:
@@ -58,6 +59,7 @@ class ItemFile:
                 offsets.append(file.tell())
         with atomic_write(self._index) as part:
             part.write_bytes(offsets.tobytes())
+        self._store.publish([self.path, self._index])
 
     def read(self, number: int) -> list[OutputItem]:
         """Return a chunk.
@@ -65,26 +67,14 @@ class ItemFile:
         Raises:
             OutputError: The file cannot be read.
         """
-        try:
-            with self._index.open("rb") as file:
-                file.seek(number * _OFFSET_BYTES)
-                start, stop = array("Q", file.read(2 * _OFFSET_BYTES))
-            with self.path.open("rb") as file:
-                file.seek(start)
-                items: list[OutputItem] = pickle.loads(file.read(stop - start))
-                return items
-        except OSError as error:
-            raise OutputError(
-                f"{self.path.parent.parent}: is not the same directory on each node of the Ray cluster "
-                f"({error.strerror or error}); set `out` to a directory of a shared file system"
-            ) from None
+        first = number * _OFFSET_BYTES
+        start, stop = array("Q", self._store.read_part(self._index, first, first + 2 * _OFFSET_BYTES))
+        items: list[OutputItem] = pickle.loads(self._store.read_part(self.path, start, stop))
+        return items
 
     def count_attempt(self, number: int) -> int:
         """Return how often a chunk was started, with this time."""
-        path = self.path.with_name(f"started-{number}")
-        with write_errors(path), path.open("ab") as file:
-            file.write(b".")
-            return file.tell()
+        return self._store.count_up(self.path.with_name(f"started-{number}"))
 
 
 class RayWorker:
@@ -128,7 +118,8 @@ class RayWorker:
                 items = self._items.read(number)
                 if self._items.count_attempt(number) > _MAX_ATTEMPTS:
                     raise _crash_error(items)
-                results += self._predict(self._predictor, items, self._outputs)
+                with self._outputs.staged(items) as (outputs, staged):
+                    results += self._predict(self._predictor, staged, outputs)
         except PixelwiseError as error:
             results.append(Failure(error))
         return {RESULT: [pickle.dumps(result) for result in results]}

@@ -114,7 +114,7 @@ class LabelmeWriter(Writer):
             "version": "5.5.0",
             "flags": {},
             "shapes": [_labelme_shape(region, image.config.classes[region.class_id]) for region in find_regions(image)],
-            "imagePath": _relative_path(image.source, file.parent),
+            "imagePath": _relative_path(image.source, file.parent if self.options.is_local else None),
             "imageData": None,
             "imageHeight": image.height,
             "imageWidth": image.width,
@@ -131,10 +131,12 @@ def _labelme_shape(region: Region, label: str) -> dict[str, Any]:
     return shape | {"shape_type": "mask", "points": points, "mask": to_base64_png(region.pixels())}
 
 
-def _relative_path(source: object, folder: Path) -> str:
-    """Return the path of an image relative to a folder, or the URL of an image."""
+def _relative_path(source: object, folder: Path | None) -> str:
+    """Return the path of an image relative to a folder, or its absolute path without one, or the URL of an image."""
     if not isinstance(source, Path):
         return str(source)
+    if folder is None:
+        return source.absolute().as_posix()
     try:
         return Path(os.path.relpath(source, folder)).as_posix()
     except ValueError:  # another drive on Windows

@@ -38,11 +38,13 @@ class WriteOptions:
         config: the configuration of the model.
         masks: the values of the masks, see `Prediction.mask_images`.
         overlays: the format of the overlays.
+        is_local: False if the files are moved to a URL. Then they cannot name an image by its path relative to them.
     """
 
     config: ModelConfig
     masks: MaskStyle = "index"
     overlays: OverlayFormat = "jpg"
+    is_local: bool = True
 
     @property
     def task(self) -> Task:
