@@ -187,6 +187,25 @@ class TestSources:
         again = run_cli("predict", "runs/pets", *sources, "--out", "out", "--resume")
         assert "3 images predicted (3 of them earlier)" in again.out
 
+    def test_from_and_to_a_url(self, here: Path, run_cli: RunCommand, memory: str) -> None:
+        import fsspec
+
+        system = fsspec.filesystem("memory")
+        system.pipe(f"{memory}/images/cat.png", (here / "my photos/Kätzchen [2].png").read_bytes())
+        out = ["--out", f"{memory}/masks/"]
+        result = run_cli("predict", "runs/pets", f"{memory}/images/*.png", *out)
+        assert (result.code, result.err) == (0, "")
+        assert result.out == f"1 image predicted; masks, overlays and tables are in {memory}/masks\n"
+        assert system.exists(f"{memory}/masks/cat_mask.png") and not Path("memory:").exists()
+        again = run_cli("predict", "runs/pets", f"{memory}/images/", *out)
+        assert again.code == 2
+        assert (
+            f"{memory}/masks/predictions.json: exists already; choose another --out, continue with --resume"
+            in again.err
+        )
+        refused = run_cli("predict", "runs/pets", "my photos", "--out", "https://a.b/masks")
+        assert refused.code == 2 and "https://a.b/masks: cannot be written file by file; set --out to" in refused.err
+
     def test_a_url_that_is_missing_is_skipped(self, here: Path, run_cli: RunCommand, memory: str) -> None:
         result = run_cli("predict", "runs/pets", f"{memory}/gone.png", "my photos")
         assert result.code == 1
