@@ -32,6 +32,7 @@ SETTINGS = {
     "encoder_training": "decoder-first",
     "encoder_lr_factor": 0.3,
     "freeze_batchnorm": True,
+    "epochs": 40,
     "image_size": 256,
     "start_size": 192,
     "eval_scale": 1.25,
@@ -89,12 +90,13 @@ def write_model(run: pw.Run, data: pw.DatasetIndex) -> None:
     rounded.save(run.path, dict(config.metrics))
 
 
-def write_card(run: pw.Run) -> None:
+def write_card(run: pw.Run, data: pw.DatasetIndex) -> None:
     """Write the model card into the package and the documentation."""
     config = pw.SegmentationModel.load(run.path).config
     facts = card_facts(run, config)
     name = "The model for pets in the package"
-    facts = replace(facts, settings={"images show": "cats and dogs of 37 breeds"} | dict(facts.settings))
+    breeds = sorted({record.image.stem.rpartition("_")[0].replace("_", " ") for record in data.train})
+    facts = replace(facts, settings={"images show": f"cats and dogs: {', '.join(breeds)}"} | dict(facts.settings))
     facts = replace(facts, name=name, data=DATA, license="apache-2.0", data_license=DATA_LICENSE, is_bundled=True)
     text = make_card(config, facts)
     (BUNDLED_FOLDER / CARD_FILE).write_text(text, encoding="utf-8", newline="")
@@ -106,7 +108,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="Oxford-IIIT Pet")
     parser.add_argument("--run", type=Path, default=Path("runs/pets-model"), help="run directory; trained if missing")
-    parser.add_argument("--time-budget", default="8m", help="length of the training")
     arguments = parser.parse_args()
     data = pw.load_dataset(arguments.data)
     if not pw.Run.exists(arguments.run):
@@ -115,14 +116,13 @@ def main() -> None:
             arguments.run,
             callbacks=[TrainNorms()],
             verbose=True,
-            time_budget=arguments.time_budget,
             **SETTINGS,
         )
     run = pw.Run.open(arguments.run)
     if not list(run.path.glob("evaluation-test*.json")):
         write_model(run, data)
         print(pw.evaluate(run, data, out="auto"))
-    write_card(run)
+    write_card(run, data)
 
 
 if __name__ == "__main__":

@@ -42,6 +42,7 @@ def test_they_are_those_of_single_images(
     for image, result in zip(images, results, strict=True):
         alone = predictor(image, probabilities=True)
         assert_array_equal(result.mask, alone.mask)
+        assert result.probabilities is not None and alone.probabilities is not None
         assert_allclose(result.probabilities, alone.probabilities, atol=1e-6)
 
 
