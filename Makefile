@@ -62,8 +62,8 @@ docs: setup
 	$(BIN)/zensical build --strict
 
 # Measures the tables of docs/results.md on this machine, which must be idle: make figures DATA=oxford-iiit-pet. The
-# comparison with TensorFlow also needs WEIGHTS, PEER_SCRIPT and PEER_PYTHON, that of predictions YOLO_PYTHON too. FROM=FOLDER reads
-# JSON files of earlier runs and measures nothing.
+# comparison with TensorFlow also needs WEIGHTS, PEER_SCRIPT and PEER_PYTHON, that of predictions YOLO_PYTHON too.
+# FROM=FOLDER reads JSON files of earlier runs and measures nothing.
 figures: setup
 	$(BIN)/python benchmarks/figures.py --page docs/results.md $(if $(FROM),--from $(FROM)) $(if $(DATA),--data $(DATA)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(PEER_SCRIPT),--peer-script $(PEER_SCRIPT)) \
