@@ -29,16 +29,17 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize(("target", "suffix"), [("onnx", ".onnx"), ("torch", ".pt2")])
 def test_export_verify_and_predict(
-    run_cli: RunCommand, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, suffix: str, run_cli: RunCommand, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(parity, "ODD_SIZES", {"one pixel": (1, 1)})
     monkeypatch.setattr(export, "SIZES", ((20, 30),))
     run = tmp_path / "run"
     run.mkdir()
     make_model(("pet", "background", "border")).save(run)
-    file = tmp_path / "model.onnx"
-    result = run_cli("export", run, "--to", "onnx", "--out", file)
+    file = tmp_path / f"model{suffix}"
+    result = run_cli("export", run, "--to", target, "--out", file)
     assert (result.code, result.err) == (0, "")
     assert f"file:        {file} (" in result.out and "one pixel (1x1)" in result.out
     assert f"pixelwise verify {file}" in result.out
@@ -60,7 +61,7 @@ def test_export_verify_and_predict(
     assert run_cli("predict", file, photos, "--out", tmp_path / "masks", "--resume").out.startswith(
         "3 images predicted (3 of them earlier)"
     )
-    assert_one_line_error(run_cli("export", run, "--out", file), file, "exists already", "--overwrite")
+    assert_one_line_error(run_cli("export", run, "--to", target, "--out", file), file, "exists already", "--overwrite")
 
 
 def test_verify_refuses_other_masks(run_cli: RunCommand, tmp_path: Path) -> None:
@@ -112,9 +113,11 @@ class TestRefused:
         assert_one_line_error(run_cli("export", file, "--out", tmp_path / "again.onnx"), file, "is an exported file")
 
     def test_a_truncated_file(self, run_cli: RunCommand, file: Path, photos: Path, tmp_path: Path) -> None:
-        file.write_bytes(file.read_bytes()[:-400])
-        for command in (("verify", file), ("predict", file, photos, "--out", tmp_path / "masks")):
-            assert_one_line_error(run_cli(*command), file, "truncated")
+        other = write_file(tmp_path / "model.pt2", make_config())
+        for path, part in ((file, "truncated"), (other, "is not a whole torch.export program")):
+            path.write_bytes(path.read_bytes()[:-400])
+            for command in (("verify", path), ("predict", path, photos, "--out", tmp_path / "masks")):
+                assert_one_line_error(run_cli(*command), path, part)
         assert not (tmp_path / "masks").exists()
 
     def test_class_names_with_directories_stay_in_the_output(

@@ -1,17 +1,21 @@
-"""Exported files of small networks, which need no conversion by torch."""
+"""Exported files of small networks."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import torch
 from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
 
 import pixelwise
 from pixelwise.data.input_size import to_pair
+from pixelwise.export.base import ExportedModel
 from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
 from pixelwise.export.openvino_exporter import OpenVinoModel
+from pixelwise.export.torch_exporter import TorchModel
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
@@ -63,10 +67,32 @@ def make_network(config: ModelConfig) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
 
 
+class SmallNetwork(nn.Module):
+    """The network of `make_network` in torch."""
+
+    weights: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.register_buffer("weights", torch.from_numpy(make_weights(config))[:, :, None, None])
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the logits of images."""
+        return nn.functional.conv2d(images.float() - 127, self.weights)
+
+
+def make_exported(suffix: str, config: ModelConfig, probabilities: bool = False) -> ExportedModel:
+    """Return such a network in the format of a suffix."""
+    if suffix == ".pt2":
+        return TorchModel(SmallNetwork(config), config, probabilities)
+    model = OnnxModel(make_network(config), config, probabilities)
+    return OpenVinoModel(model) if suffix == ".xml" else model
+
+
 def write_file(
     path: Path, config: ModelConfig, tests: tuple[SelfTest, ...] | None = None, probabilities: bool = False
 ) -> Path:
-    """Write the exported file of such a network, for OpenVINO if the name of the file ends with .xml.
+    """Write the exported file of such a network. Its suffix is that of a target.
 
     Without `tests`, its only test is a mask of zeros.
     """
@@ -74,10 +100,9 @@ def write_file(
         height, width, classes = 6, 8, len(config.classes)
         image = np.zeros((height, width, len(config.mean)), np.uint8)
         tests = (SelfTest.encode(image, np.zeros(config.task.mask_shape(classes, height, width), np.uint8)),)
-    source = OnnxModel(make_network(config), config, probabilities)
-    model = OpenVinoModel(source) if path.suffix == ".xml" else source
+    model = make_exported(path.suffix, config, probabilities)
     metadata = ExportMetadata(
-        version=pixelwise.__version__, opset=OPSET, precision="float32", parity=1.0, model=config, tests=tests
+        version=pixelwise.__version__, opset=model.opset, precision="float32", parity=1.0, model=config, tests=tests
     )
     model.write(path, metadata)
     return path

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from pixelwise.export.export import ExportResult
+from pixelwise.export.export import ExportResult, export_model
 from pixelwise.inference.predictor import Predictor
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -57,7 +58,19 @@ def cpp_program(folder: Path) -> list[str]:
 def test_an_example_gives_the_mask_of_the_run(
     make_program: Callable[[Path], list[str]], exported: ExportResult, predictor: Predictor, tmp_path: Path
 ) -> None:
-    program = make_program(tmp_path)
+    check_program(make_program(tmp_path), exported.path, predictor, tmp_path)
+
+
+@pytest.mark.integration
+def test_the_example_of_torch_gives_the_mask_of_the_run(
+    small_sizes: None, run: Path, predictor: Predictor, tmp_path: Path
+) -> None:
+    exported = export_model(run, tmp_path / "model.pt2", "torch")
+    check_program([sys.executable, str(EXAMPLES / "python/segment_torch.py")], exported.path, predictor, tmp_path)
+
+
+def check_program(program: list[str], model: Path, predictor: Predictor, tmp_path: Path) -> None:
+    """Assert that a program gives the mask of the run, and that it refuses a file with a wrong self-test."""
     image = np.random.default_rng(0).integers(0, 256, (47, 61, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "image.png")
 
@@ -65,7 +78,7 @@ def test_an_example_gives_the_mask_of_the_run(
         arguments = [str(model), str(tmp_path / "image.png"), str(tmp_path / "mask.png")]
         return subprocess.run([*program, *arguments], capture_output=True, text=True, timeout=SECONDS, check=False)
 
-    done = run(exported.path)
+    done = run(model)
     assert done.returncode == 0, done.stderr[-2000:]
     lines = done.stdout.splitlines()
     assert lines[:-3] == ["self-test: 100.00% of the pixels equal"] * 2
@@ -74,19 +87,31 @@ def test_an_example_gives_the_mask_of_the_run(
         assert mask.mode == "L"
         np.testing.assert_array_equal(np.array(mask), predictor(image).mask)
 
-    done = run(with_wrong_mask(exported.path, tmp_path / "wrong.onnx"))
+    done = run(with_wrong_mask(model, tmp_path / f"wrong{model.suffix}"))
     assert done.returncode == 2 and "self-test: 0.00%" in done.stdout.splitlines()[-1]
 
 
 def with_wrong_mask(source: Path, out: Path) -> Path:
     """Write an exported file whose last self-test expects another class for each pixel."""
+    if source.suffix == ".pt2":
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(out, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                is_metadata = name.endswith("extra/pixelwise")
+                new.writestr(name, with_wrong_test(content.decode()) if is_metadata else content)
+        return out
     model = onnx.load(source)
     entry = next(entry for entry in model.metadata_props if entry.key == "pixelwise")
-    facts = json.loads(entry.value)
+    entry.value = with_wrong_test(entry.value)
+    onnx.save(model, out)
+    return out
+
+
+def with_wrong_test(metadata: str) -> str:
+    """Return metadata whose last self-test expects another class for each pixel."""
+    facts = json.loads(metadata)
     with Image.open(io.BytesIO(base64.b64decode(facts["tests"][-1]["mask"]))) as mask:
         changed = io.BytesIO()
         Image.fromarray((np.array(mask) + 1) % 3).save(changed, "PNG")
     facts["tests"][-1]["mask"] = base64.b64encode(changed.getvalue()).decode()
-    entry.value = json.dumps(facts)
-    onnx.save(model, out)
-    return out
+    return json.dumps(facts)

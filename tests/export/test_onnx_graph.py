@@ -1,4 +1,4 @@
-"""The operators around a network: the mask, the class confidences and the probabilities are those of a Predictor."""
+"""The operators around a network, of each target: mask, confidences and probabilities are those of a Predictor."""
 
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.make_prediction import make_prediction
+from pixelwise.inference.model_location import EXPORTED_SUFFIXES
 from pixelwise.inference.prediction import Prediction
 from pixelwise.models.config import ModelConfig
 from tests.export.helpers import make_config, make_weights, write_file
@@ -47,10 +48,11 @@ def make_image(config: ModelConfig, height: int, width: int) -> np.ndarray:
     return image
 
 
+@pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_file_gives_the_prediction_of_pytorch(name: str, tmp_path: Path) -> None:
+def test_a_file_gives_the_prediction_of_pytorch(name: str, suffix: str, tmp_path: Path) -> None:
     config = make_config(**CONFIGS[name])
-    exported = ExportedPredictor.load(write_file(tmp_path / "model.onnx", config, probabilities=True))
+    exported = ExportedPredictor.load(write_file(tmp_path / f"model{suffix}", config, probabilities=True))
     for size in SIZES:
         image = make_image(config, *size)
         expected = predict(config, image, probabilities=True)
@@ -66,11 +68,12 @@ def test_a_file_gives_the_prediction_of_pytorch(name: str, tmp_path: Path) -> No
             assert value == (None if confidences[each] is None else pytest.approx(confidences[each], abs=1e-5))
 
 
-def test_probabilities_need_the_output(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)
+def test_probabilities_need_the_output(suffix: str, tmp_path: Path) -> None:
     config = make_config()
-    exported = ExportedPredictor.load(write_file(tmp_path / "model.onnx", config))
+    exported = ExportedPredictor.load(write_file(tmp_path / f"model{suffix}", config))
     image = make_image(config, 9, 9)
-    with pytest.raises(ConfigError, match=r"model\.onnx: has no probabilities; export it with `probabilities`"):
+    with pytest.raises(ConfigError, match=rf"model\{suffix}: has no probabilities; export it with `probabilities`"):
         exported(image, probabilities=True)
     with pytest.raises(ConfigError, match="has no probabilities"):
         _ = exported(image).confidence

@@ -99,8 +99,8 @@ COMMANDS = {
         "The file takes an image of any size and gives its mask: resizing, normalization, network and thresholds are "
         "inside. The command measures that its masks equal those of the run, writes a report and a picture of the "
         "differences beside it, and writes nothing if more than 0.1 % of the pixels differ. --to web writes a folder "
-        "for a web server: a page that predicts images in the browser. Needs pip install 'pixelwise[onnx]', and --to "
-        "openvino 'pixelwise[openvino]'.",
+        "for a web server: a page that predicts images in the browser. --to torch needs "
+        "nothing else, --to openvino pip install 'pixelwise[openvino]', and the others 'pixelwise[onnx]'.",
     ),
     "verify": (
         "Test an exported file on this machine with the images inside it.",
@@ -168,6 +168,7 @@ EXAMPLES = {
         "pixelwise export runs/leaves --to onnx --out leaves.onnx",
         "pixelwise export runs/leaves --out leaves-int8.onnx --int8",
         "pixelwise export runs/leaves --to openvino --out leaves-openvino.xml",
+        "pixelwise export runs/leaves --to torch --out leaves.pt2",
         "pixelwise export runs/leaves --to web --out leaves-page",
     ),
     "verify": ("pixelwise verify leaves.onnx",),

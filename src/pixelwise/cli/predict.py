@@ -82,7 +82,7 @@ def predict_command(
 
     Args:
         run: Run directory, the model.safetensors of one, a model of the Hugging Face hub (hf://user/name@revision), or
-            an exported file (.onnx or .xml), which needs no torch.
+            an exported file (.onnx, .xml or .pt2).
         images: Images, videos, directories that are searched at any depth, patterns in quotes ("images/*.jpg"), and
             URLs of images, of folders (s3://bucket/images/) and of patterns.
         out: Directory of the masks, or the URL of a folder such as s3://bucket/masks. By default the first free one of

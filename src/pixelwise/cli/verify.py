@@ -1,4 +1,4 @@
-"""`pixelwise verify`. This command does not import torch."""
+"""`pixelwise verify`. This command imports torch for a torch.export program only."""
 
 from pathlib import Path
 

@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
 from pixelwise.export.web.folder import NO_INT8
-from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, WEIGHTS_SUFFIX
+from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX, WEIGHTS_SUFFIX
 
 __all__ = ["EXPORTERS"]
 
 
 _VERIFY = "test it where it will work: pixelwise verify {path}"
+
+_NO_INT8 = (
+    "a torch.export program with 8-bit integers needs operators that `import torch` does not load; export with `int8` "
+    "to onnx or openvino"
+)
 
 
 @EXPORTERS.register("onnx", suffix=ONNX_SUFFIX, next_step=_VERIFY)
@@ -30,6 +35,14 @@ def openvino(job: ExportJob) -> ExportedModel:
     with _needs("openvino", ("onnx", "onnxruntime", "onnxscript")):
         from pixelwise.export.openvino_exporter import export_openvino
     return export_openvino(job)
+
+
+@EXPORTERS.register("torch", suffix=TORCH_SUFFIX, next_step=_VERIFY, no_int8=_NO_INT8)
+def torch(job: ExportJob) -> ExportedModel:
+    """Convert a model to a torch.export program, see `pixelwise.export.torch_exporter`."""
+    from pixelwise.export.torch_exporter import export_torch
+
+    return export_torch(job)
 
 
 @EXPORTERS.register(

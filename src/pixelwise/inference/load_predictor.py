@@ -24,7 +24,7 @@ def load_predictor(
     tta: bool = False,
     thresholds: Mapping[str, float] | None = None,
 ) -> ImagePredictor[Any]:
-    """Return the predictor of a run or of an exported file. torch is imported for a run only.
+    """Return the predictor of a run or of an exported file. torch is imported for a run or a .pt2 file only.
 
     Args:
         run: a run, see `Predictor.load`, or an exported file. None for the model for pets in the package.

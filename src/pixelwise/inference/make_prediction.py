@@ -16,7 +16,7 @@ from pixelwise.inference.thresholds import add_shift, class_confidence, mask_con
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 
-_CONFIDENCE_PIXELS = 1 << 20
+CONFIDENCE_PIXELS = 1 << 20
 """Approximate maximum number of logits of a class, on a grid, from which its mean confidence is computed."""
 
 
@@ -57,7 +57,7 @@ def make_prediction(
         mask = resize_to_mask(add_shift(logits, shift), size, task)[0]
     else:
         mask, likelihood = resize_to_mask(logits, size, task, probabilities, temperature=config.temperature)
-    step = max(1, math.ceil(math.sqrt(logits[0].numel() / _CONFIDENCE_PIXELS)))
+    step = max(1, math.ceil(math.sqrt(logits[0].numel() / CONFIDENCE_PIXELS)))
     sampled = logits[:, ::step, ::step]
     missing = config.pixel_scale.missing(image)
     if missing is not None:

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 _MODEL_SUFFIX = ".safetensors"
 
-ONNX_SUFFIX, OPENVINO_SUFFIX = ".onnx", ".xml"
+ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX = ".onnx", ".xml", ".pt2"
 
-EXPORTED_SUFFIXES = (ONNX_SUFFIX, OPENVINO_SUFFIX)
+EXPORTED_SUFFIXES = (ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX)
 """Suffixes of exported files."""
 
 WEIGHTS_SUFFIX = ".bin"
@@ -45,7 +45,8 @@ def is_model(path: str | Path) -> bool:
         return (place / WEIGHTS_FILE).exists() or Run.exists(place)
     if place.suffix.lower() == OPENVINO_SUFFIX:  # .xml files are often annotations of images
         return place.is_file() and place.with_suffix(WEIGHTS_SUFFIX).is_file()
-    return place.is_file() and (place.suffix.lower() in (_MODEL_SUFFIX, ONNX_SUFFIX) or place.name == CONFIG_FILE)
+    suffixes = (_MODEL_SUFFIX, ONNX_SUFFIX, TORCH_SUFFIX)
+    return place.is_file() and (place.suffix.lower() in suffixes or place.name == CONFIG_FILE)
 
 
 def load_model(path: str | Path | None) -> "SegmentationModel | SegmentationEnsemble":

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from pixelwise.errors import RunError
@@ -44,6 +45,19 @@ def test_they_are_those_of_single_images(
         assert_array_equal(result.mask, alone.mask)
         assert result.probabilities is not None and alone.probabilities is not None
         assert_allclose(result.probabilities, alone.probabilities, atol=1e-6)
+
+
+def test_those_of_a_program_of_torch_are_computed_by_the_calling_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exported_file, "available_cpus", lambda: 2)
+    predictor = ExportedPredictor.load(write_file(tmp_path / "model.pt2", make_config()))
+    images = [make_image(20 + index, 30 + 3 * index) for index in range(3)]
+    threads = torch.get_num_threads()
+    results = predictor.predict_batch(images)
+    assert torch.get_num_threads() == threads
+    for image, result in zip(images, results, strict=True):
+        assert_array_equal(result.mask, predictor(image).mask)
 
 
 def test_a_file_that_was_replaced_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,1 @@
-"""Predictions with exported files. Nothing here imports torch."""
+"""Predictions with exported files. Only the modules that compute a torch.export program import torch."""

@@ -83,7 +83,7 @@ class ExportMetadata(BaseModel):
     Attributes:
         format: version of this description.
         version: the version of pixelwise that wrote the file.
-        opset: the version of the operators.
+        opset: the version of the operators. For a torch.export program, that of its format.
         precision: "float32", or "int8" if layers compute with 8-bit integers.
         parity: the smallest fraction of pixels, over the measured images, that were equal to those of PyTorch in
             float32.

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pixelwise.inference.exported.exported_file import ExportedFile
-from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX
+from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX
 from pixelwise.registry import Registry
 
 EXPORTED_FILES: Registry[Callable[[Path], ExportedFile]] = Registry("kind of exported file")
@@ -23,6 +23,13 @@ def _open_openvino(path: Path) -> ExportedFile:
     from pixelwise.inference.exported.openvino_file import OpenVinoFile
 
     return OpenVinoFile(path)
+
+
+@EXPORTED_FILES.register(TORCH_SUFFIX)
+def _open_torch(path: Path) -> ExportedFile:
+    from pixelwise.inference.exported.torch_file import TorchFile
+
+    return TorchFile(path)
 
 
 def open_exported(path: Path) -> ExportedFile:

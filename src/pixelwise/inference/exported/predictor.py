@@ -20,7 +20,7 @@ from pixelwise.runtime.files import expand_home
 
 
 class ExportedPredictor(ImagePredictor[ExportedOutput]):
-    """Predict masks at the images' own sizes with an exported file, without torch.
+    """Predict masks at the images' own sizes with an exported file. torch is imported for a .pt2 file only.
 
     Args:
         file: the exported file.

@@ -1,0 +1,33 @@
+"""Predict the mask of an image with a torch.export program: python segment_torch.py model.pt2 cat.jpg mask.png."""
+
+import base64
+import io
+import json
+import sys
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+model_file, image_file, mask_file = sys.argv[1:]
+texts = {"pixelwise": ""}
+model = torch.export.load(model_file, extra_files=texts).module()
+facts = json.loads(texts["pixelwise"])
+
+
+def predict(image: np.ndarray) -> np.ndarray:
+    """Return the mask (H, W) uint8 of an image (H, W, 3) uint8."""
+    return model(torch.from_numpy(image)[None])["mask"][0].numpy()
+
+
+for test in facts["tests"]:
+    image, expected = (np.array(Image.open(io.BytesIO(base64.b64decode(test[key])))) for key in ("image", "mask"))
+    equal = float((predict(image) == expected).mean())
+    print(f"self-test: {equal:.2%} of the pixels equal")
+    if equal < 0.999:
+        sys.exit(2)
+
+mask = predict(np.array(ImageOps.exif_transpose(Image.open(image_file)).convert("RGB")))
+Image.fromarray(mask).save(mask_file)
+for index, name in enumerate(facts["model"]["classes"]):
+    print(f"{name}: {(mask == index).mean():.1%}")
