@@ -65,6 +65,14 @@ class ExportedModel(Protocol):
         """Return the predictor of a file that `write` wrote."""
         ...
 
+    def open_plain(self, path: Path) -> ImagePredictor[Any]:
+        """Return a predictor of a version with 8-bit integers that rounds otherwise, as other processors do.
+
+        Args:
+            path: the file that `write` wrote.
+        """
+        ...
+
 
 EXPORTERS: Registry[Callable[[ExportJob], ExportedModel]] = Registry("export target")
 """All export targets by name: functions that convert the model of a job.

@@ -12,6 +12,7 @@ from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.drawn_images import SIZES, draw_image
 from pixelwise.export.parity import MeasuredImage, check_equal, measure, odd_images
 from pixelwise.export.report import report_paths, write_report
+from pixelwise.export.stable_images import choose_stable_images
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_INT8, Int8Score, ValidationImages
 from pixelwise.export.web.folder import is_page
@@ -122,6 +123,8 @@ def export_model(
         else:
             model, score = _choose_int8(model, predictor, validation, path, draft)
         exported = model.open(path)
+        if score is not None:
+            tests = choose_stable_images(exported, model.open_plain(path), len(config.mean), SIZES)
         images = [*odd_images(len(config.mean)), *(("self-test", image) for image in tests)]
         measured = tuple(progress(measure(predictor, exported, images), len(images)))
         if score is None:

@@ -12,6 +12,7 @@ from pixelwise.export.base import ExportJob
 from pixelwise.export.network import export_network
 from pixelwise.export.onnx_graph import OPSET, join_job
 from pixelwise.inference.exported.metadata import METADATA_KEY, ExportMetadata
+from pixelwise.inference.exported.onnx_file import OnnxFile
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.models.config import ModelConfig
 
@@ -63,6 +64,10 @@ class OnnxModel:
     def open(self, path: Path) -> ExportedPredictor:
         """Return the predictor of a file, see `ExportedModel`."""
         return ExportedPredictor.load(path)
+
+    def open_plain(self, path: Path) -> ExportedPredictor:
+        """Return a predictor without ONNX Runtime's combined operators, see `ExportedModel`."""
+        return ExportedPredictor(OnnxFile(path, optimize=False))
 
 
 def export_onnx(job: ExportJob) -> OnnxModel:

@@ -1,5 +1,6 @@
 """The export target "openvino": the operators of the ONNX file as an OpenVINO model, an .xml file and a .bin file."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,14 @@ class OpenVinoModel:
     def open(self, path: Path) -> ExportedPredictor:
         """Return the predictor of a file, see `ExportedModel`."""
         return ExportedPredictor.load(path)
+
+    def open_plain(self, path: Path) -> ExportedPredictor:
+        """Return a predictor that computes the same operators with ONNX Runtime, see `ExportedModel`."""
+        metadata = ExportedPredictor.load(path).file.metadata
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / "model.onnx"
+            self._source.write(source, metadata)
+            return self._source.open_plain(source)
 
 
 def export_openvino(job: ExportJob) -> OpenVinoModel:

@@ -39,7 +39,8 @@ def quantized_networks(
     """Yield quantized versions of a network, each with more layers in float32 than the one before.
 
     Activations are uint8 with a scale per tensor, and weights are int8 with a scale per channel. The scales of the
-    activations come from the images.
+    activations come from the images. Weights use 7 of the 8 bits: processors without VNNI add two products in 16 bits,
+    which overflow with larger weights, so that their masks would differ from those of other processors.
 
     Args:
         network: the network, see `pixelwise.export.network.export_network`.
@@ -60,8 +61,8 @@ def quantized_networks(
                 return
             quantize_static(
                 source, result, _Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
-                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, nodes_to_exclude=layers[:count],
-                calibration_cache_path=Path(folder) / "ranges.json",
+                activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
+                nodes_to_exclude=layers[:count], calibration_cache_path=Path(folder) / "ranges.json",
             )  # fmt: skip
             yield count, _without_unused_domains(onnx.load(result))
 

@@ -82,6 +82,10 @@ class TorchModel:
         """Return the predictor of a file, see `ExportedModel`. It computes with the program that torch loads."""
         return ExportedPredictor(_LoadedFile(path))
 
+    def open_plain(self, path: Path) -> ExportedPredictor:
+        """Return `open`, because the program has no version with 8-bit integers."""
+        return self.open(path)
+
 
 class _LoadedFile(TorchFile):
     """A file of this machine, computed as other programs do: with the module that `torch.export.load` returns.

@@ -44,6 +44,10 @@ class WebFolder:
         """Return the predictor of the model in a folder, see `ExportedModel`."""
         return self._model.open(path / MODEL_FILE)
 
+    def open_plain(self, path: Path) -> ImagePredictor[Any]:
+        """Raise ConfigError, see `NO_INT8`."""
+        raise ConfigError(NO_INT8)
+
 
 def export_web(job: ExportJob) -> WebFolder:
     """Convert a model to a page.

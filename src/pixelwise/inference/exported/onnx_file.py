@@ -37,6 +37,7 @@ class OnnxFile(ExportedFile):
 
     Args:
         path: the file.
+        optimize: False to compute each operator by itself. This is slower, and rounds otherwise.
 
     Raises:
         RunError: The file is missing, damaged, or not an exported file of pixelwise.
@@ -45,10 +46,11 @@ class OnnxFile(ExportedFile):
 
     package = "onnxruntime"
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, optimize: bool = True) -> None:
         self.path = path
         self._opened = _identity(path)
-        self._session = _open_session(path, available_cpus())
+        self._optimize = optimize
+        self._session = _open_session(path, available_cpus(), optimize)
         self._single: Any = None
         self._lock = Lock()
         self.metadata = parse_metadata(path, self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY))
@@ -83,7 +85,7 @@ class OnnxFile(ExportedFile):
         """
         with self._lock:
             if self._single is None:
-                self._single = _open_session(self.path, 1)
+                self._single = _open_session(self.path, 1, self._optimize)
                 if _identity(self.path) != self._opened:
                     raise RunError(f"{self.path}: was replaced while it was in use; start again")
             return self._single
@@ -108,12 +110,13 @@ def _identity(path: Path) -> tuple[int, int, int] | None:
     return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
-def _open_session(path: Path, threads: int) -> Any:
+def _open_session(path: Path, threads: int, optimize: bool) -> Any:
     """Open a file with ONNX Runtime. Raise RunError if it is not an ONNX file that this version can compute.
 
     Args:
         path: the file.
         threads: number of threads of one run.
+        optimize: see `OnnxFile`.
     """
     try:
         import onnxruntime
@@ -124,6 +127,8 @@ def _open_session(path: Path, threads: int) -> Any:
     options.log_severity_level = _FATAL
     options.intra_op_num_threads = threads
     options.enable_cpu_mem_arena = False  # images have many sizes, and the arena keeps the memory of the largest
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # the classes of ONNX Runtime's errors have no common base class
