@@ -320,9 +320,9 @@ class TestPredict:
         assert len(json.loads((out / "predictions.json").read_text())["photos"]) == 3
         assert len(list(out.glob("*_mask.png"))) == len(list(out.glob("*_overlay.jpg"))) == 3
 
-    def test_a_url_is_no_output(self, run_cli: RunCommand, run_copy: Path, pets_folder: Path) -> None:
-        result = run_cli("predict", run_copy, pets_folder / "images", "--out", "s3://bucket/x")
-        assert_one_line_error(result, "is a URL", "choose a path on this machine")
+    def test_the_url_of_a_website_is_no_output(self, run_cli: RunCommand, run_copy: Path, pets_folder: Path) -> None:
+        result = run_cli("predict", run_copy, pets_folder / "images", "--out", "https://localhost/x")
+        assert_one_line_error(result, "cannot be written file by file", "s3://bucket/masks")
 
     def test_nothing_is_overwritten(
         self, run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,7 +16,8 @@ from PIL import Image
 import pixelwise
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.resize import resize_image
-from pixelwise.errors import OutputExistsError, RunError
+from pixelwise.errors import ConfigError, OutputExistsError, RunError
+from pixelwise.export import openvino_exporter, validation
 from pixelwise.export.export import ExportResult, export_model
 from pixelwise.export.graph_builder import GraphBuilder
 from pixelwise.export.onnx_exporter import OnnxModel
@@ -23,7 +25,7 @@ from pixelwise.export.onnx_graph import OPSET
 from pixelwise.export.onnx_resize import add_input_resize
 from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
-from pixelwise.inference.exported.openvino_file import import_openvino
+from pixelwise.inference.exported.openvino_file import OpenVinoFile, import_openvino
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.model_location import is_model
@@ -192,3 +194,44 @@ def test_the_same_model_in_both_formats(path: Path, tmp_path: Path) -> None:
     other = ExportedPredictor.load(write_file(tmp_path / "model.onnx", make_config()))
     image = make_image(61, 77)
     assert_array_equal(ExportedPredictor.load(path)(image).mask, other(image).mask)
+
+
+def test_bfloat16(tiny_run: pixelwise.Run, small_sizes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino_exporter, "has_bfloat16", lambda _: False)
+    with pytest.raises(ConfigError, match="this processor has no instructions for bfloat16"):
+        export_model(tiny_run.path, tmp_path / "model.xml", "openvino", bfloat16=True)
+    # OpenVINO computes in float32 if the processor has no bfloat16.
+    monkeypatch.setattr(openvino_exporter, "has_bfloat16", lambda _: True)
+    result = export_model(tiny_run.path, tmp_path / "model.xml", "openvino", bfloat16=True)
+    assert result.metadata.precision == "bfloat16" and verify(result.path).is_passed
+    assert result.score is not None and 0.99 <= result.score.equal == result.metadata.parity
+    assert json.loads(result.report.read_text())["bfloat16"]["images"] == result.score.images > 0
+    monkeypatch.setattr(validation, "MIN_EQUAL_LOW", 1.01)
+    with pytest.raises(RunError, match=r"bfloat16 changes too much: .* export in float32; nothing was written"):
+        export_model(tiny_run.path, tmp_path / "other.xml", "openvino", bfloat16=True)
+    assert sorted(contents(tmp_path)) == ["model-report.json", "model-report.png", "model.bin", "model.xml"]
+
+
+@pytest.mark.parametrize(("precision", "hint"), [("float32", "f32"), ("int8", "f32"), ("bfloat16", "bf16")])
+def test_the_precision_of_the_runtime_is_that_of_the_file(path: Path, precision: Any, hint: str) -> None:
+    file = OpenVinoFile(path)
+    file.metadata = file.metadata.model_copy(update={"precision": precision})
+    core, used = file._core, []
+
+    class Recorder:
+        def compile_model(self, model: Any, device: str, options: dict[str, Any]) -> Any:
+            used.append(options["INFERENCE_PRECISION_HINT"])
+            return core.compile_model(model, device, options)
+
+    file._core = Recorder()
+    file.run_all([make_image(40, 50)] * 2)
+    file.run(make_image(40, 50))
+    assert used == [hint] * len(used) and used
+
+
+@pytest.mark.parametrize(("target", "name"), [("onnx", "model.onnx"), ("torch", "model.pt2"), ("web", "page")])
+def test_other_targets_have_no_bfloat16(target: str, name: str, run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`bfloat16` is for the target openvino"):
+        export_model(run, tmp_path / name, target, bfloat16=True)
+    with pytest.raises(ConfigError, match="`bfloat16` is for the target openvino, without `int8`"):
+        export_model(run, tmp_path / "model.xml", "openvino", bfloat16=True, int8=True)

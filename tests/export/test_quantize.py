@@ -20,7 +20,7 @@ from pixelwise.export.export import export_model
 from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
 from pixelwise.export.quantize import quantized_networks
 from pixelwise.export.stable_images import CANDIDATES, choose_stable_images
-from pixelwise.export.validation import Int8Score, ValidationImages
+from pixelwise.export.validation import ValidationImages, ValidationScore
 from pixelwise.inference.exported.onnx_file import OnnxFile
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.predictor import Predictor
@@ -84,7 +84,7 @@ def test_the_first_layers_stay_in_float(capfd: pytest.CaptureFixture[str]) -> No
     [(0.99, 0.745, True), (0.9899, 0.76, False), (0.999, 0.7449, False), (1.0, 0.75, True)],
 )
 def test_a_score_needs_equal_pixels_and_miou(equal: float, miou: float, accepted: bool) -> None:
-    assert Int8Score(9, equal, miou, 0.75, 1).is_accepted == accepted
+    assert ValidationScore(9, equal, miou, 0.75, 1).is_accepted == accepted
 
 
 class Painter:
@@ -148,21 +148,19 @@ def test_validation_images_accept_and_refuse(
     assert score.float_miou == pytest.approx(
         pw.evaluate(tiny_run, split="val", device="cpu").metrics.mean_iou, abs=0.02
     )
-    monkeypatch.setattr(validation, "MIN_EQUAL_INT8", 0.5)
+    monkeypatch.setattr(validation, "MIN_EQUAL_LOW", 0.5)
     monkeypatch.setattr(validation, "MAX_MIOU_LOSS", 0.5)
     result = export_model(tiny_run.path, tmp_path / "a" / "model.onnx", int8=True)
-    assert result.int8 is not None and result.metadata.precision == "int8"
-    assert 0.5 <= result.metadata.parity == result.int8.equal < 1
+    assert result.score is not None and result.metadata.precision == "int8"
+    assert 0.5 <= result.metadata.parity == result.score.equal < 1
     assert pw.verify(result.path).is_passed
     plain = ExportedPredictor(OnnxFile(result.path, optimize=False))
     differences = [
         np.mean(plain(image).mask != mask) for image, mask in (t.decode(3, None) for t in result.metadata.tests)
     ]
     assert max(differences) <= 0.001
-    monkeypatch.setattr(validation, "MIN_EQUAL_INT8", 1.01)
-    with pytest.raises(
-        RunError, match=r"8-bit integers change too much: .* export without `int8`; nothing was written"
-    ):
+    monkeypatch.setattr(validation, "MIN_EQUAL_LOW", 1.01)
+    with pytest.raises(RunError, match=r"8-bit integers change too much: .* export in float32; nothing was written"):
         export_model(tiny_run.path, tmp_path / "b" / "model.onnx", int8=True)
     assert not (tmp_path / "b").exists() or contents(tmp_path / "b") == {}
 

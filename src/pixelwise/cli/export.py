@@ -33,6 +33,7 @@ def export_command(
     to: _Target = "onnx",
     out: Path,
     int8: Annotated[bool, Parameter(negative=())] = False,
+    bfloat16: Annotated[bool, Parameter(negative=())] = False,
     probabilities: Annotated[bool, Parameter(negative=())] = False,
     runtime: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
@@ -44,6 +45,7 @@ def export_command(
         out: File to write, or folder to make for web.
         int8: Compute with 8-bit integers, calibrated on the validation images of the run. Smaller, and faster on most
             processors. An error if more than 1 % of their pixels change, or their mIoU falls by more than 0.5 points.
+        bfloat16: Compute with bfloat16, for openvino on a processor that has it. The conditions are those of --int8.
         probabilities: Add the probability of each class at each pixel as an output of the file.
         runtime: Package file of ONNX Runtime Web for web. By default it is downloaded once.
         overwrite: Replace the file and its report.
@@ -58,6 +60,7 @@ def export_command(
             out,
             to,
             int8=int8,
+            bfloat16=bfloat16,
             probabilities=probabilities,
             runtime=runtime,
             overwrite=overwrite,
@@ -68,11 +71,12 @@ def export_command(
     for image in result.images:
         height, width = image.image.shape[:2]
         print(f"             {f'{image.name} ({width}x{height})':24} {image.equal:9.4%} of the pixels equal")
-    if result.int8 is not None:
-        score = result.int8
-        print(f"int8:        {score.equal:.2%} of the pixels of {score.images} validation images equal to float32")
+    if result.score is not None:
+        score, name = result.score, f"{result.metadata.precision}:"
+        print(f"{name:12} {score.equal:.2%} of the pixels of {score.images} validation images equal to float32")
         print(f"             mIoU {score.miou:.4f}, in float32 {score.float_miou:.4f}")
-        print(f"             {score.float_layers} layer{'s' * (score.float_layers > 1)} in float32")
+        if score.float_layers:
+            print(f"             {score.float_layers} layer{'s' * (score.float_layers > 1)} in float32")
     print(printable(f"report:      {result.report}"))
     print(printable(f"differences: {result.picture}"))
     print(printable(EXPORTERS[to].traits["next_step"].format(path=result.path)))

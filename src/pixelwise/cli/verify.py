@@ -21,7 +21,8 @@ def verify_command(file: Path, /) -> int:
     if result.is_passed:
         print(printable(f"{file}: gives the expected masks on this machine"))
         return DONE
-    fix = "export it again without int8" if result.precision == "int8" else f"update {result.package}"
+    is_float = result.precision == "float32"
+    fix = f"update {result.package}" if is_float else f"export it again without {result.precision}"
     raise RunError(
         f"{file}: gives other masks on this machine: {min(result.equal):.2%} of the pixels are equal, and "
         f"{MIN_EQUAL:.1%} are needed; {fix}"

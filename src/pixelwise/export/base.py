@@ -23,11 +23,13 @@ class ExportJob:
         predictor: the model on the CPU in float32. Its masks are those that the file must give.
         probabilities: True to add the output of probabilities.
         runtime: the package file of ONNX Runtime Web for the target "web", or None to download it once.
+        bfloat16: True to compute with bfloat16, for targets with the trait `has_bfloat16`.
     """
 
     predictor: Predictor
     probabilities: bool = False
     runtime: Path | None = None
+    bfloat16: bool = False
 
     @property
     def config(self) -> ModelConfig:
@@ -79,5 +81,6 @@ EXPORTERS: Registry[Callable[[ExportJob], ExportedModel]] = Registry("export tar
 
 The trait `suffix` is that of their files, or "" for a folder. The trait `next_step` tells the user what to do with the
 result. The trait `companions` has the suffixes of other files of the same name, `takes_runtime` is True if
-`ExportJob.runtime` is used, and `no_int8` is the error for 8-bit integers if there are none.
+`ExportJob.runtime` is used, and `has_bfloat16` if `ExportJob.bfloat16` is. `no_int8` is the error for 8-bit integers if
+there are none.
 """

@@ -14,7 +14,7 @@ from pixelwise.export.parity import MeasuredImage, check_equal, measure, odd_ima
 from pixelwise.export.report import report_paths, write_report
 from pixelwise.export.stable_images import choose_stable_images
 from pixelwise.export.targets import EXPORTERS
-from pixelwise.export.validation import MIN_EQUAL_INT8, Int8Score, ValidationImages
+from pixelwise.export.validation import MIN_EQUAL_LOW, ValidationImages, ValidationScore
 from pixelwise.export.web.folder import is_page
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.model_location import load_model
@@ -35,7 +35,7 @@ class ExportResult:
         metadata: the metadata of the file.
         images: the measured images.
         files: the file, and those that belong to it.
-        int8: the change of the validation masks by 8-bit integers, or None for a file in float32.
+        score: the change of the validation masks by 8-bit integers or bfloat16, or None for a file in float32.
     """
 
     path: Path
@@ -44,7 +44,7 @@ class ExportResult:
     metadata: ExportMetadata
     images: tuple[MeasuredImage, ...]
     files: tuple[Path, ...]
-    int8: Int8Score | None = None
+    score: ValidationScore | None = None
 
     def __repr__(self) -> str:
         """Return the file and the smallest fraction of equal pixels."""
@@ -57,6 +57,7 @@ def export_model(
     target: str = "onnx",
     *,
     int8: bool = False,
+    bfloat16: bool = False,
     probabilities: bool = False,
     runtime: str | Path | None = None,
     overwrite: bool = False,
@@ -75,6 +76,8 @@ def export_model(
         int8: compute with 8-bit integers, except for the first layers. The validation images of the run calibrate them.
             The file is written if at least 99 % of the pixels of these images are equal, and their mIoU is at most 0.5
             points lower. The measured images of odd sizes are then for information.
+        bfloat16: for the target "openvino", compute with bfloat16 on processors that have it. This machine must have
+            it. The conditions are those of `int8`.
         probabilities: add the output of probabilities.
         runtime: for the target "web", the package file of ONNX Runtime Web. None downloads it once, into the user's
             cache folder.
@@ -85,10 +88,11 @@ def export_model(
         The files and the measured images.
 
     Raises:
-        ConfigError: The target is unknown, its package is not installed, or the model cannot be exported to it.
+        ConfigError: The target is unknown, its package is not installed, the model cannot be exported to it, or `int8`
+            or `bfloat16` is set and the target or this machine does not have it.
         OutputExistsError: A file exists already, and `overwrite` is False.
         OutputError: A file cannot be written.
-        DataError: `int8` is set, and the validation images of the run are gone or cannot be read.
+        DataError: `int8` or `bfloat16` is set, and the validation images of the run are gone or cannot be read.
         RunError: The run has no model, it cannot be converted, or the file gives other masks.
 
     >>> export_model("runs/pets", "pets.onnx")  # doctest: +SKIP
@@ -103,16 +107,19 @@ def export_model(
         raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
     if int8 and "no_int8" in entry.traits:
         raise ConfigError(entry.traits["no_int8"])
+    if bfloat16 and (int8 or not entry.traits.get("has_bfloat16")):
+        raise ConfigError("`bfloat16` is for the target openvino, without `int8`; leave it out")
     predictor = _load_reference(run)
     config = predictor.config
-    validation = ValidationImages(run) if int8 else None
-    model = entry.component(ExportJob(predictor, probabilities, None if runtime is None else expand_home(runtime)))
+    validation = ValidationImages(run) if int8 or bfloat16 else None
+    package = None if runtime is None else expand_home(runtime)
+    model = entry.component(ExportJob(predictor, probabilities, package, bfloat16))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
     with _atomic_files(out, others) if suffix else _atomic_folder(out) as path:
         draft = ExportMetadata(
             version=version("pixelwise"),
             opset=model.opset,
-            precision="int8" if int8 else "float32",
+            precision="int8" if int8 else "bfloat16" if bfloat16 else "float32",
             parity=0.0,
             model=config,
             tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
@@ -120,8 +127,13 @@ def export_model(
         score = None
         if validation is None:
             model.write(path, draft)
-        else:
+        elif int8:
             model, score = _choose_int8(model, predictor, validation, path, draft)
+        else:
+            model.write(path, draft)
+            score = validation.comparer(predictor)(model.open(path), 0)
+            if not score.is_accepted:
+                raise _too_inaccurate(score, "bfloat16 changes")
         exported = model.open(path)
         if score is not None:
             tests = choose_stable_images(exported, model.open_plain(path), len(config.mean), SIZES)
@@ -187,7 +199,7 @@ def _choose_int8(
     validation: ValidationImages,
     path: Path,
     metadata: ExportMetadata,
-) -> tuple[ExportedModel, Int8Score]:
+) -> tuple[ExportedModel, ValidationScore]:
     """Return the version with 8-bit integers that is close enough to the model and has the fewest layers in float32.
 
     It has been written to `path`.
@@ -202,15 +214,21 @@ def _choose_int8(
         scores.append(score)
     if not scores:
         raise RunError("the network has too few layers for 8-bit integers; export it in float32; nothing was written")
-    best = max(scores, key=lambda score: score.equal)
-    raise RunError(
-        f"8-bit integers change too much: {best.equal:.2%} of the pixels of {best.images} validation images are equal "
-        f"({MIN_EQUAL_INT8:.0%} are needed), and their mIoU is {best.miou:.4f} instead of {best.float_miou:.4f}; "
-        "export without `int8`; nothing was written"
+    raise _too_inaccurate(max(scores, key=lambda score: score.equal), "8-bit integers change")
+
+
+def _too_inaccurate(score: ValidationScore, what: str) -> RunError:
+    """Return the error of a file with a lower precision that changes the validation masks too much."""
+    return RunError(
+        f"{what} too much: {score.equal:.2%} of the pixels of {score.images} validation images are equal "
+        f"({MIN_EQUAL_LOW:.0%} are needed), and their mIoU is {score.miou:.4f} instead of {score.float_miou:.4f}; "
+        "export in float32; nothing was written"
     )
 
 
-def _facts(metadata: ExportMetadata, target: str, paths: Sequence[Path], int8: Int8Score | None) -> dict[str, Any]:
+def _facts(
+    metadata: ExportMetadata, target: str, paths: Sequence[Path], score: ValidationScore | None
+) -> dict[str, Any]:
     """Return the entries of the report besides the images."""
     return {
         "target": target,
@@ -219,7 +237,7 @@ def _facts(metadata: ExportMetadata, target: str, paths: Sequence[Path], int8: I
         "precision": metadata.precision,
         "bytes": sum(map(size_in_bytes, paths)),
         "smallest_fraction_of_equal_pixels": metadata.parity,
-        **({} if int8 is None else {"int8": asdict(int8)}),
+        **({} if score is None else {metadata.precision: asdict(score)}),
         "classes": list(metadata.model.classes),
         "metrics": metadata.model.metrics,
         "licenses": metadata.model.licenses,

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from pixelwise.errors import RunError
+from pixelwise.errors import ConfigError, RunError
 from pixelwise.export.base import ExportJob
 from pixelwise.export.onnx_exporter import OnnxModel, export_onnx
 from pixelwise.inference.exported.metadata import METADATA_KEY, ExportMetadata
-from pixelwise.inference.exported.openvino_file import OpenVinoFile, import_openvino
+from pixelwise.inference.exported.openvino_file import OpenVinoFile, has_bfloat16, import_openvino
 from pixelwise.inference.exported.predictor import ExportedPredictor
 
 
@@ -67,8 +67,13 @@ def export_openvino(job: ExportJob) -> OpenVinoModel:
     """Convert a model to OpenVINO.
 
     Raises:
-        ConfigError: openvino is not installed.
+        ConfigError: openvino is not installed, or this processor has no bfloat16.
         RunError: An operation cannot be converted, or the model is too large.
     """
-    import_openvino()  # before the conversion to ONNX, which takes long
+    openvino = import_openvino()  # before the conversion to ONNX, which takes long
+    if job.bfloat16 and not has_bfloat16(openvino):
+        raise ConfigError(
+            "this processor has no instructions for bfloat16, so the masks of the file cannot be measured; export on a "
+            "processor with AVX-512 BF16 or AMX, or set `int8`"
+        )
     return OpenVinoModel(export_onnx(job))

@@ -29,7 +29,9 @@ def onnx(job: ExportJob) -> ExportedModel:
     return export_onnx(job)
 
 
-@EXPORTERS.register("openvino", suffix=OPENVINO_SUFFIX, companions=(WEIGHTS_SUFFIX,), next_step=_VERIFY)
+@EXPORTERS.register(
+    "openvino", suffix=OPENVINO_SUFFIX, companions=(WEIGHTS_SUFFIX,), next_step=_VERIFY, has_bfloat16=True
+)
 def openvino(job: ExportJob) -> ExportedModel:
     """Convert a model to an OpenVINO model, see `pixelwise.export.openvino_exporter`."""
     with _needs("openvino", ("onnx", "onnxruntime", "onnxscript")):

@@ -1,4 +1,4 @@
-"""The validation images of a run, which calibrate 8-bit integers and measure what they change."""
+"""The validation images of a run, which calibrate 8-bit integers and measure what a lower precision changes."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -27,23 +27,23 @@ Bytes = npt.NDArray[np.uint8]
 MAX_IMAGES = 64
 """Maximum number of validation images. They are spread over the split."""
 
-MIN_EQUAL_INT8 = 0.99
-"""Minimum fraction of pixels of the validation images that 8-bit integers may not change."""
+MIN_EQUAL_LOW = 0.99
+"""Minimum fraction of pixels of the validation images that 8-bit integers or bfloat16 may not change."""
 
 MAX_MIOU_LOSS = 0.005
-"""Maximum decrease of the mIoU of the validation images by 8-bit integers."""
+"""Maximum decrease of the mIoU of the validation images by them."""
 
 
 @dataclass(frozen=True)
-class Int8Score:
-    """The change of the validation masks by 8-bit integers.
+class ValidationScore:
+    """The change of the validation masks by 8-bit integers or bfloat16.
 
     Attributes:
         images: number of images.
         equal: fraction of the pixels of all images that are equal to those of float32.
         miou: mIoU of the file.
         float_miou: mIoU of the model in float32.
-        float_layers: number of layers that stay in float32.
+        float_layers: number of layers that stay in float32. 0 for bfloat16.
     """
 
     images: int
@@ -55,7 +55,7 @@ class Int8Score:
     @property
     def is_accepted(self) -> bool:
         """True if enough pixels are equal, and the mIoU is hardly lower."""
-        return self.equal >= MIN_EQUAL_INT8 and self.miou >= self.float_miou - MAX_MIOU_LOSS
+        return self.equal >= MIN_EQUAL_LOW and self.miou >= self.float_miou - MAX_MIOU_LOSS
 
 
 class ValidationImages:
@@ -72,7 +72,9 @@ class ValidationImages:
     def __init__(self, run: str | Path) -> None:
         path = expand_home(run)
         if not Run.exists(path):
-            raise RunError(f"{run}: 8-bit integers need the validation images of a run; name a run directory")
+            raise RunError(
+                f"{run}: 8-bit integers and bfloat16 need the validation images of a run; name a run directory"
+            )
         opened = Run.open(path)
         data = load_run_data(opened)
         records = select_images(opened, data, "val").records
@@ -92,7 +94,7 @@ class ValidationImages:
         size = to_pair(config.size)
         return [np.ascontiguousarray(resize_image(image, size).numpy()[None]) for image, _ in self]
 
-    def comparer(self, predictor: ImagePredictor[Any]) -> Callable[[ImagePredictor[Any], int], Int8Score]:
+    def comparer(self, predictor: ImagePredictor[Any]) -> Callable[[ImagePredictor[Any], int], ValidationScore]:
         """Return a function of an exported file and its number of float layers that compares its masks.
 
         Args:
@@ -100,11 +102,11 @@ class ValidationImages:
         """
         expected, float_miou = self._predict(predictor)
 
-        def compare(exported: ImagePredictor[Any], float_layers: int) -> Int8Score:
+        def compare(exported: ImagePredictor[Any], float_layers: int) -> ValidationScore:
             masks, miou = self._predict(exported)
             equal = sum(int(np.count_nonzero(mask == other)) for mask, other in zip(masks, expected, strict=True))
             total = sum(mask.size for mask in masks)
-            return Int8Score(len(masks), equal / total, miou, float_miou, float_layers)
+            return ValidationScore(len(masks), equal / total, miou, float_miou, float_layers)
 
         return compare
 

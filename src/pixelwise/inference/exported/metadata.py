@@ -84,7 +84,8 @@ class ExportMetadata(BaseModel):
         format: version of this description.
         version: the version of pixelwise that wrote the file.
         opset: the version of the operators. For a torch.export program, that of its format.
-        precision: "float32", or "int8" if layers compute with 8-bit integers.
+        precision: "float32", "int8" if layers compute with 8-bit integers, or "bfloat16" for a file of OpenVINO that
+            computes with it on processors that have it.
         parity: the smallest fraction of pixels, over the measured images, that were equal to those of PyTorch in
             float32.
         model: the configuration of the model: class names, colors, metrics, licenses of its parts, and others.
@@ -96,7 +97,7 @@ class ExportMetadata(BaseModel):
     format: Literal[1] = 1
     version: _Text
     opset: Annotated[int, Field(ge=1, le=1000)]
-    precision: Literal["float32", "int8"]
+    precision: Literal["float32", "int8", "bfloat16"]
     parity: Annotated[float, Field(ge=0, le=1)]
     model: ModelConfig
     tests: Annotated[tuple[SelfTest, ...], Field(min_length=1, max_length=10)]

@@ -47,6 +47,15 @@ def import_openvino() -> Any:
     return openvino
 
 
+def has_bfloat16(openvino: Any) -> bool:
+    """Return True if OpenVINO computes with bfloat16 on this processor.
+
+    Args:
+        openvino: the package, see `import_openvino`.
+    """
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
 class OpenVinoFile(ExportedFile):
     """An exported file that computes masks with OpenVINO on the CPU.
 
@@ -124,7 +133,8 @@ class OpenVinoFile(ExportedFile):
             model.remove_result(_outputs_of(model)[PROBABILITIES].get_node())
         cpus = available_cpus()
         # By default, a processor that has bfloat16 computes with it, and the masks are not those of float32.
-        options = {"INFERENCE_PRECISION_HINT": "f32", "INFERENCE_NUM_THREADS": cpus}
+        precision = "bf16" if self.metadata.precision == "bfloat16" else "f32"
+        options = {"INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": cpus}
         return self._core.compile_model(model, "CPU", options | {"NUM_STREAMS": cpus} if one_thread else options)
 
     def _check_interface(self, types: Any) -> None:

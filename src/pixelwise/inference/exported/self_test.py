@@ -20,7 +20,7 @@ class SelfTestResult:
         path: the file.
         equal: for each image, the fraction of equal pixels in [0, 1].
         sizes: height and width of each image.
-        precision: "float32" or "int8".
+        precision: "float32", "int8" or "bfloat16".
         package: name of the package that computed the masks.
     """
 
