@@ -67,6 +67,9 @@ static int run(const std::string& model_file, const std::string& image_file, con
     if (!entry) throw std::runtime_error("not a file of pixelwise export");
     const auto facts = nlohmann::json::parse(entry.get());
 
+    if (facts.at("model").at("task") == "multilabel" || facts.at("model").at("mean").size() != 3)
+        throw std::runtime_error(model_file + ": this program is for RGB images and one class per pixel");
+
     for (const auto& test : facts.at("tests")) {
         auto image = decode(test.at("image"), 3);
         const auto expected = decode(test.at("mask"), 1).pixels, mask = predict(session, image);

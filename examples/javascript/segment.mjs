@@ -54,6 +54,9 @@ async function predict({ data, width, height }) {
 const [modelFile, imageFile, maskFile] = process.argv.slice(2);
 const file = await readFile(modelFile);
 const facts = metadataOf(file);
+if (facts.model.task === "multilabel" || facts.model.mean.length !== 3) {
+  throw new Error(`${modelFile}: this program is for RGB images and one class per pixel`);
+}
 const session = await InferenceSession.create(file);
 
 for (const test of facts.tests) {

@@ -12,6 +12,8 @@ from PIL import Image, ImageOps
 model_file, image_file, mask_file = sys.argv[1:]
 session = onnxruntime.InferenceSession(model_file)
 facts = json.loads(session.get_modelmeta().custom_metadata_map["pixelwise"])
+if facts["model"]["task"] == "multilabel" or len(facts["model"]["mean"]) != 3:
+    sys.exit(f"{model_file}: this program is for RGB images and one class per pixel")
 
 
 def predict(image: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ model_file, image_file, mask_file = sys.argv[1:]
 texts = {"pixelwise": ""}
 model = torch.export.load(model_file, extra_files=texts).module()
 facts = json.loads(texts["pixelwise"])
+if facts["model"]["task"] == "multilabel" or len(facts["model"]["mean"]) != 3:
+    sys.exit(f"{model_file}: this program is for RGB images and one class per pixel")
 
 
 def predict(image: np.ndarray) -> np.ndarray:

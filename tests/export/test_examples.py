@@ -9,14 +9,17 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from PIL import Image
 
+from pixelwise.data.task import MULTILABEL
 from pixelwise.export.export import ExportResult, export_model
 from pixelwise.inference.predictor import Predictor
+from tests.export.helpers import make_config, write_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SECONDS = 120
@@ -67,6 +70,21 @@ def test_the_example_of_torch_gives_the_mask_of_the_run(
 ) -> None:
     exported = export_model(run, tmp_path / "model.pt2", "torch")
     check_program([sys.executable, str(EXAMPLES / "python/segment_torch.py")], exported.path, predictor, tmp_path)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("make_program", [python_program, javascript_program, cpp_program])
+@pytest.mark.parametrize("fields", [{"task": MULTILABEL}, {"channels": 4}], ids=["multi-label", "four bands"])
+def test_an_example_refuses_a_model_for_other_masks_or_images(
+    make_program: Callable[[Path], list[str]], fields: dict[str, Any], tmp_path: Path
+) -> None:
+    model = write_file(tmp_path / "model.onnx", make_config(**fields))
+    Image.new("RGB", (30, 20)).save(tmp_path / "image.png")
+    arguments = [str(model), str(tmp_path / "image.png"), str(tmp_path / "mask.png")]
+    command = [*make_program(tmp_path), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode and "this program is for RGB images and one class per pixel" in done.stderr
+    assert not (tmp_path / "mask.png").exists()
 
 
 def check_program(program: list[str], model: Path, predictor: Predictor, tmp_path: Path) -> None:

@@ -36,6 +36,7 @@ class OpenVinoModel:
 
         Raises:
             RunError: OpenVINO cannot convert an operator.
+            OSError: A file cannot be written, for example because the disk is full.
         """
         try:
             model = self._openvino.Core().read_model(self._source.model.SerializeToString(deterministic=True))
@@ -43,7 +44,10 @@ class OpenVinoModel:
             raise RunError(f"OpenVINO cannot convert the model ({OpenVinoFile.plain(error)})") from None
         model.set_rt_info(metadata.model_dump_json(), METADATA_KEY)
         # Weights of 16 bits change more than 0.1 % of the pixels (docs/decisions.md).
-        self._openvino.save_model(model, path, compress_to_fp16=False)
+        try:
+            self._openvino.save_model(model, path, compress_to_fp16=False)
+        except RuntimeError as error:
+            raise OSError(f"OpenVINO: {OpenVinoFile.plain(error)}") from None
 
     def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "OpenVinoModel"]]:
         """Yield versions with 8-bit integers, see `ExportedModel`."""

@@ -1,6 +1,7 @@
 """The export target "torch": a torch.export program of the whole job, which torch loads without pixelwise."""
 
 import copy
+import io
 import operator
 import warnings
 from collections.abc import Iterator, Sequence
@@ -72,7 +73,10 @@ class TorchModel:
         """Write the file, see `ExportedModel`."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "No complete tensor")  # of weights whose layout is channels last
-            torch.export.save(self._program, path, extra_files={METADATA_KEY: metadata.model_dump_json()})
+            # torch ends the process if it cannot write to a file, for example on a full disk.
+            content = io.BytesIO()
+            torch.export.save(self._program, content, extra_files={METADATA_KEY: metadata.model_dump_json()})
+        path.write_bytes(content.getbuffer())
 
     def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "TorchModel"]]:
         """Yield nothing, because the program has no version with 8-bit integers."""
