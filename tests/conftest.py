@@ -114,6 +114,11 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def memory() -> Iterator[str]:
     """Return a URL in an empty in-memory file system of fsspec."""
     system = fsspec.filesystem("memory")
-    system.store.clear()
+
+    def clear() -> None:
+        system.store.clear()
+        system.pseudo_dirs[:] = [""]  # its folders, which exist without files
+
+    clear()
     yield "memory://bucket/pets"
-    system.store.clear()
+    clear()

@@ -100,7 +100,7 @@ class TestPredictToUrl:
         assert at_url(memory) == contents(tmp_path / "out")
         lines = b"".join(content for name, content in left.items() if name.endswith("predictions.jsonl"))
         assert result.resumed == lines.count(b'{"image":"')
-        assert result.resumed or seconds or uploads < 13
+        assert result.resumed or seconds or uploads < 15  # threads upload the files of the first images in any order
 
     def test_a_file_of_a_user_stops_it(self, predictor: Predictor, many: Path, memory: str) -> None:
         system = fsspec.filesystem("memory")

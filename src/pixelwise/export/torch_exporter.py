@@ -22,7 +22,7 @@ from pixelwise.inference.exported.metadata import METADATA_KEY, Bytes, ExportMet
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.torch_archive import PROGRAM_VERSION
 from pixelwise.inference.exported.torch_file import TorchFile
-from pixelwise.inference.exported.torch_operators import OperatorError, find_operator, operator_name
+from pixelwise.inference.exported.torch_operators import find_operator, operator_name
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.fold_batchnorm import fold_batchnorms
@@ -122,7 +122,7 @@ def export_torch(job: ExportJob) -> TorchModel:
 def _check_operator(function: object, encoder: str) -> None:
     try:
         find_operator(operator_name(function))
-    except OperatorError as error:
+    except LookupError as error:
         raise RunError(f"the encoder {encoder} cannot be exported to torch ({error}); export it to onnx") from None
 
 

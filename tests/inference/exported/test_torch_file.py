@@ -44,13 +44,13 @@ def rewrite(path: Path, entries: Mapping[str, bytes | None], compression: int = 
     with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in {**kept, **entries}.items():
             if content is not None:
-                archive.writestr(f"model/{name}", content)
+                archive.writestr(f"archive/{name}", content)
 
 
 def read(path: Path, name: str) -> Any:
     """Return an entry as JSON."""
     with zipfile.ZipFile(path) as archive:
-        return json.loads(archive.read(f"model/{name}"))
+        return json.loads(archive.read(f"archive/{name}"))
 
 
 def change(path: Path, name: str, edit: Callable[[Any], object]) -> None:
@@ -95,7 +95,7 @@ class TestDamaged:
 
     def test_a_bit_in_the_weights(self, path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
-            weights = archive.read(f"model/{FIRST_WEIGHT}")
+            weights = archive.read(f"archive/{FIRST_WEIGHT}")
         content = bytearray(path.read_bytes())
         content[content.index(weights)] ^= 1
         path.write_bytes(content)
@@ -147,7 +147,7 @@ class TestLimits:
 
     def test_entries_that_are_larger_than_the_file(self, path: Path) -> None:
         content = bytearray(path.read_bytes())
-        record = content.rindex(f"model/{FIRST_WEIGHT}".encode()) - 46
+        record = content.rindex(f"archive/{FIRST_WEIGHT}".encode()) - 46
         assert content[record : record + 4] == b"PK\x01\x02"
         content[record + 20 : record + 28] = (1 << 30).to_bytes(4, "little") * 2
         path.write_bytes(content)
@@ -155,7 +155,7 @@ class TestLimits:
 
     def test_an_entry_twice(self, path: Path) -> None:
         with pytest.warns(UserWarning, match="Duplicate name"), zipfile.ZipFile(path, "a") as archive:
-            archive.writestr("model/models/model.json", b"{}")
+            archive.writestr("archive/models/model.json", b"{}")
         assert_refused(path, "there twice")
 
     def test_descriptions(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,10 +21,6 @@ STRIDED = 7
 _MAX_TEXT = 100
 
 
-class ProgramError(Exception):
-    """A program cannot be computed. The message has the reason."""
-
-
 @dataclass(frozen=True)
 class Name:
     """A value that an earlier step computed."""
@@ -56,7 +52,7 @@ def to_argument(value: Any) -> Any:
             return torch.strided
         case "as_device" if isinstance(content, dict) and content.get("type") == "cpu":
             return torch.device("cpu")
-    raise ProgramError(f"an operator has an argument of the kind {kind[:40]!r}, which it may not have")
+    raise ValueError(f"an operator has an argument of the kind {kind[:40]!r}, which it may not have")
 
 
 def _to_name(value: Any) -> Any:
@@ -73,14 +69,14 @@ def _to_name(value: Any) -> Any:
             return Name(content)
         case "as_int" | "as_float" | "as_bool":
             return _to_number(content)
-    raise ProgramError("an operator has an argument that is not described")
+    raise ValueError("an operator has an argument that is not described")
 
 
 def _to_number(value: Any) -> int | float | bool:
     if isinstance(value, str) and value in ("Infinity", "-Infinity", "NaN"):
         return float(value)
     if not isinstance(value, int | float):
-        raise ProgramError("an operator has an argument that is not a number")
+        raise ValueError("an operator has an argument that is not a number")
     return value
 
 
@@ -97,21 +93,21 @@ def reference(value: Any) -> str:
     """Return the name of a tensor or of a number."""
     name = to_argument(value)
     if not isinstance(name, Name):
-        raise ProgramError("a result has no name")
+        raise ValueError("a result has no name")
     return name.name
 
 
 def split_union(value: Any) -> tuple[str, Any]:
     """Return the only entry of a dict."""
     if not isinstance(value, dict) or len(value) != 1:
-        raise ProgramError("a value is not described by one type")
+        raise ValueError("a value is not described by one type")
     ((kind, content),) = value.items()
     return str(kind), content
 
 
 def _list(value: Any) -> list[Any]:
     if not isinstance(value, list):
-        raise ProgramError("a list is missing")
+        raise ValueError("a list is missing")
     return value
 
 

@@ -18,7 +18,7 @@ from pixelwise.inference.exported.exported_file import (
 )
 from pixelwise.inference.exported.metadata import Bytes
 from pixelwise.inference.exported.torch_archive import TorchArchive
-from pixelwise.inference.exported.torch_arguments import FLOAT32, UINT8, ProgramError
+from pixelwise.inference.exported.torch_arguments import FLOAT32, UINT8
 from pixelwise.inference.exported.torch_program import TorchProgram
 from pixelwise.runtime.cpu import limit_threads_to_idle_cores
 
@@ -43,7 +43,7 @@ class TorchFile(ExportedFile):
             self.metadata = parse_metadata(path, archive.metadata())
             try:
                 self._program = TorchProgram(archive)
-            except ProgramError as error:
+            except ValueError as error:
                 raise RunError(
                     f"{path}: is not a program that this torch, which is {torch.__version__}, can compute ({error}); "
                     "update torch, or export it again"

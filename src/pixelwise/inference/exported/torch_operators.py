@@ -55,10 +55,6 @@ def operator_name(function: Any) -> str:
     return f"{getattr(function, '__module__', '')}.{getattr(function, '__name__', function)}"
 
 
-class OperatorError(Exception):
-    """The operator of a program cannot be used. The message has its name and the reason."""
-
-
 def find_operator(target: str) -> Callable[..., Any]:
     """Return an operator by its name in a program.
 
@@ -66,7 +62,7 @@ def find_operator(target: str) -> Callable[..., Any]:
         target: such as "torch.ops.aten.conv2d.default".
 
     Raises:
-        OperatorError: It is not allowed, or this torch does not have it.
+        LookupError: It is not allowed, or this torch does not have it.
     """
     if target in _NUMBERS:
         return _NUMBERS[target]
@@ -74,8 +70,8 @@ def find_operator(target: str) -> Callable[..., Any]:
     # A name that ends with "_" is that of the operator in place.
     is_allowed = match is not None and not {match[1], match[1].removesuffix("_")}.isdisjoint(_ALLOWED)
     if match is None or not is_allowed or "out" in match[2]:
-        raise OperatorError(f"the operator {target[:80]!r} is not among those that a program may use")
+        raise LookupError(f"the operator {target[:80]!r} is not among those that a program may use")
     found = getattr(getattr(torch.ops.aten, match[1], None), match[2], None)
     if not isinstance(found, torch._ops.OpOverload):
-        raise OperatorError(f"torch {torch.__version__} has no operator {target[:80]!r}")
+        raise LookupError(f"torch {torch.__version__} has no operator {target[:80]!r}")
     return found

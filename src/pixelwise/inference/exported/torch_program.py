@@ -17,7 +17,6 @@ from pixelwise.inference.exported.torch_archive import Graph, Node, Payload, Pro
 from pixelwise.inference.exported.torch_arguments import (
     DTYPES,
     STRIDED,
-    ProgramError,
     names_in,
     reference,
     resolve,
@@ -25,7 +24,7 @@ from pixelwise.inference.exported.torch_arguments import (
     to_argument,
     to_output,
 )
-from pixelwise.inference.exported.torch_operators import OperatorError, find_operator
+from pixelwise.inference.exported.torch_operators import find_operator
 
 _BY_NAME = 2
 _MAX_ELEMENTS = 1 << 40
@@ -72,7 +71,7 @@ class TorchProgram:
         outputs: name → type and shape of the output.
 
     Raises:
-        ProgramError: The program is not valid, or it has an operator that it may not use.
+        ValueError: The program is not valid, or it has an operator that it may not use.
         RunError: The file is damaged.
     """
 
@@ -96,7 +95,7 @@ class TorchProgram:
             outputs: their names. Operators that only other outputs need are left out.
 
         Raises:
-            ProgramError: An operator returns something else than the program says.
+            ValueError: An operator returns something else than the program says.
         """
         key = tuple(outputs)
         if key not in self._plans:
@@ -127,8 +126,8 @@ class TorchProgram:
 def _make_step(node: Node) -> _Step:
     try:
         function = find_operator(node.target)
-    except OperatorError as error:
-        raise ProgramError(str(error)) from None
+    except LookupError as error:
+        raise ValueError(str(error)) from None
     args = tuple(to_argument(each.arg) for each in node.inputs if each.kind != _BY_NAME)
     kwargs = {each.name: to_argument(each.arg) for each in node.inputs if each.kind == _BY_NAME}
     schema = getattr(function, "_schema", None)
@@ -150,15 +149,15 @@ def _read_inputs(archive: TorchArchive, data: ProgramData) -> tuple[str, dict[st
         elif kind in names and isinstance(content, dict):
             found = payloads.get(str(content.get(names[kind])))
             if found is None:
-                raise ProgramError("it has no bytes for a weight")
+                raise ValueError("it has no bytes for a weight")
             entry, payload = found
             if entry not in storages:
                 storages[entry] = archive.content(entry)
             weights[reference({"as_tensor": content.get("arg")})] = _make_tensor(storages[entry], payload)
         else:
-            raise ProgramError(f"it has an input of the kind {kind[:40]!r}, which it may not have")
+            raise ValueError(f"it has an input of the kind {kind[:40]!r}, which it may not have")
     if len(images) != 1:
-        raise ProgramError(f"it takes {len(images)} inputs instead of one image")
+        raise ValueError(f"it takes {len(images)} inputs instead of one image")
     return images[0], weights
 
 
@@ -166,24 +165,24 @@ def _make_tensor(storage: bytearray, payload: Payload) -> Tensor:
     """Return the view of bytes that a payload describes."""
     meta = payload.tensor_meta
     if payload.use_pickle or meta is None or meta.dtype not in DTYPES or meta.layout != STRIDED:
-        raise ProgramError("a weight is not a plain array")
+        raise ValueError("a weight is not a plain array")
     sizes, strides = ([_to_size(each) for each in values] for values in (meta.sizes, meta.strides))
     offset, dtype = _to_size(meta.storage_offset), DTYPES[meta.dtype]
     count = math.prod(sizes)
     if len(sizes) != len(strides) or count > _MAX_ELEMENTS:
-        raise ProgramError("a weight has an invalid shape")
+        raise ValueError("a weight has an invalid shape")
     if count == 0:
         return torch.empty(sizes, dtype=dtype)
     last = offset + sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
     if (last + 1) * dtype.itemsize > len(storage):
-        raise ProgramError("a weight has fewer bytes than its shape needs")
+        raise ValueError("a weight has fewer bytes than its shape needs")
     return torch.frombuffer(storage, dtype=dtype, count=last + 1).as_strided(sizes, strides, offset)
 
 
 def _to_size(value: Any) -> int:
     kind, content = split_union(value)
     if kind != "as_int" or not isinstance(content, int) or not 0 <= content <= _MAX_ELEMENTS:
-        raise ProgramError("a weight has an invalid shape")
+        raise ValueError("a weight has an invalid shape")
     return content
 
 
@@ -197,24 +196,24 @@ def _output_names(data: ProgramData, count: int) -> list[str]:
     except (ValueError, TypeError, LookupError, RecursionError):
         names, is_dict = None, False
     if not is_dict or not isinstance(names, list) or len(set(map(str, names))) != count or len(names) != count:
-        raise ProgramError("it does not return outputs by name")
+        raise ValueError("it does not return outputs by name")
     return [str(name) for name in names]
 
 
 def _check_order(steps: Sequence[_Step], inputs: Iterable[str], results: Iterable[str]) -> None:
-    """Raise ProgramError if a step needs a value that no step before it computes, or a name is used twice."""
+    """Raise ValueError if a step needs a value that no step before it computes, or a name is used twice."""
     known = set(inputs)
     for step in steps:
         if not step.needs <= known or not step.names.isdisjoint(known):
-            raise ProgramError("its operators are not in order")
+            raise ValueError("its operators are not in order")
         known |= step.names
     if not set(results) <= known:
-        raise ProgramError("an output is not computed")
+        raise ValueError("an output is not computed")
 
 
 def _meta(graph: Graph, name: str) -> TensorMeta:
     if name not in graph.tensor_values:
-        raise ProgramError("an input or an output is not a tensor")
+        raise ValueError("an input or an output is not a tensor")
     return graph.tensor_values[name]
 
 
@@ -228,4 +227,4 @@ def _store(result: Any, outputs: tuple[str | tuple[str, ...] | None, ...], value
             elif output is not None:
                 values.update(zip(output, each, strict=True))
     except (ValueError, TypeError):
-        raise ProgramError("an operator returns another number of tensors than the program says") from None
+        raise ValueError("an operator returns another number of tensors than the program says") from None
