@@ -30,6 +30,8 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
+ROOT = Path(__file__).parents[2]
+
 HEIGHT = 67
 """Height of the image whose worker is killed."""
 
@@ -57,6 +59,7 @@ def two_workers(s3_server: str) -> Iterator[None]:
     with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
         for name, value in s3_variables(s3_server).items():
             patch.setenv(name, value)
+        patch.setenv("PYTHONPATH", str(ROOT), prepend=os.pathsep)  # workers import the predictor of this module
         warnings.simplefilter("ignore")
         ray.init(
             address="local",
