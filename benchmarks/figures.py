@@ -37,6 +37,7 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "mosaic": ("data",),
     "padding": ("data",),
     "predict_speed": ("data", "weights", "peer_script", "peer_python", "yolo_python"),
+    "prediction_memory": (),
     "prediction_parts": ("data",),
     "process_pool": (),
     "recipes": ("data",),

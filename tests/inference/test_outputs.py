@@ -28,7 +28,7 @@ class TestOutputFiles:
         touch(tmp_path / "y", "cat.jpg", "cat-2-2.jpg", "sub/cat.jpg")
         images = find_images([tmp_path / "x", tmp_path / "y", tmp_path / "x" / "cat.jpg"]).images
         assert len(images) == 9, "an image that is listed twice is predicted once"
-        targets = output_files([name for _, name in images], SUFFIXES, tmp_path / "out")
+        targets = list(output_files([name for _, name in images], SUFFIXES, tmp_path / "out"))
         assert len({file for files in targets for file in files.values()}) == 18
         assert targets[[path for path, _ in images].index(tmp_path / "x" / "cat.jpg")] == {
             "mask": tmp_path / "out" / "cat_mask.png",
@@ -37,12 +37,12 @@ class TestOutputFiles:
         assert all(file.is_relative_to(tmp_path / "out") for files in targets for file in files.values())
 
     def test_files_differ_if_case_is_ignored(self, tmp_path: Path) -> None:
-        targets = output_files([Path("Cat"), Path("cat")], {"mask": ".png"}, tmp_path)
+        targets = list(output_files([Path("Cat"), Path("cat")], {"mask": ".png"}, tmp_path))
         assert [files["mask"].name for files in targets] == ["Cat_mask.png", "cat-2_mask.png"]
 
     def test_kinds_of_different_images_do_not_collide(self, tmp_path: Path) -> None:
         # The class mask_x of the image a, and the class x of the image a_mask.
-        targets = output_files([Path("a"), Path("a_mask")], {"mask_x": ".png", "mask_mask_x": ".png"}, tmp_path)
+        targets = list(output_files([Path("a"), Path("a_mask")], {"mask_x": ".png", "mask_mask_x": ".png"}, tmp_path))
         assert len({file for files in targets for file in files.values()}) == 4
 
     def test_class_names_that_differ_only_in_replaced_characters_are_numbered(self) -> None:
@@ -58,7 +58,7 @@ class TestOutputFiles:
         assert len(set(kinds)) == 3
         long = "n" * 250
         suffixes = dict.fromkeys(kinds, ".png") | {"overlay": ".jpg"}
-        targets = output_files([Path("a") / long, Path("a") / f"{long}x", Path("狗" * 83)], suffixes, tmp_path)
+        targets = list(output_files([Path("a") / long, Path("a") / f"{long}x", Path("狗" * 83)], suffixes, tmp_path))
         files = [file for each in targets for file in each.values()]
         assert len(set(files)) == 12
         assert max(len(os.fsencode(file.name)) for file in files) <= 255

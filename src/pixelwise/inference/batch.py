@@ -11,6 +11,7 @@ from typing import Any
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError
 from pixelwise.inference.engines import get_engine
 from pixelwise.inference.image_predictor import ImagePredictor, Output
+from pixelwise.inference.item_list import ItemList, paths_of
 from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.object_scale import is_noted, lost_object_note
 from pixelwise.inference.output_items import (
@@ -24,13 +25,13 @@ from pixelwise.inference.output_items import (
 )
 from pixelwise.inference.output_options import DEFAULT_OUTPUTS, MaskStyle, OverlayFormat
 from pixelwise.inference.output_set import ItemResult, OutputSet
-from pixelwise.inference.outputs import Mark
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import require_mask_format
 from pixelwise.inference.sources import find_images
 from pixelwise.inference.url_store import open_store, output_place
 from pixelwise.inference.writers import WriteOptions, make_writers
 from pixelwise.runtime.atomic import remove_abandoned, share_temporary_directories
+from pixelwise.runtime.disk_list import MappedSequence
 from pixelwise.runtime.files import write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -40,7 +41,8 @@ class PredictResult:
     """Result of `predict_folder`.
 
     Attributes:
-        report: the content of predictions.json.
+        report: the content of predictions.json. The entries of "photos" are read from a temporary file when they are
+            used; `list` gives all of them.
         failed: one error for each file or folder that could not be used, in the order of the images.
         resumed: number of images that were skipped because their files were complete.
         notes: one line for each source that contains files other than images, and one line about images that are
@@ -143,24 +145,23 @@ def predict_folder(
         found, run = find_images(sources), MarkOfRun(mask_filter.sign(predictor.fingerprint()), masks)
         outputs = OutputSet(run, config, store, writers, size, mask_filter)
         predictor.check_needs(outputs.needs)
-        items = assign_files(found.images, outputs.specs, store, frame_masks)
+        items = ItemList(assign_files(found.images, outputs.specs, store, frame_masks))
         check_existing(items, outputs.shared, overwrite or resume, store)
         if resume:
             outputs.find_complete(items)
-        resumed = sum(item.mark is not None for item in items)
+        resumed = len(items.done())
         call = partial(predict, predictor, part_progress=(row_progress, frame_progress))
         with predictor.leave_one_core():
             report, failed = _predict_items(call, items, outputs, found.problems, progress)
-    done = [(item, item.mark) for item in items if item.mark is not None]
-    too_large = _too_large(predictor, done)
-    note = lost_object_note(predictor.config, ((mark.height, mark.width) for _, mark in too_large))
+    too_large = _too_large(predictor, items.done())
+    note = lost_object_note(predictor.config, (size for _, size in too_large))
     notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
-    return PredictResult(report, tuple(failed), resumed, notes, tuple(str(item.path) for item, _ in too_large))
+    return PredictResult(report, tuple(failed), resumed, notes, tuple(path for path, _ in too_large))
 
 
 def _predict_items(
     predict: Callable[..., Iterator[ItemResult | PixelwiseError]],
-    items: Sequence[OutputItem],
+    items: ItemList,
     outputs: OutputSet,
     problems: Sequence[PixelwiseError],
     progress: Progress,
@@ -180,21 +181,28 @@ def _predict_items(
     out = outputs.out
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
     _prepare(out, items)
-    outputs.keep([item.path for item in items if item.mark is not None])
-    failed = [*problems]
-    todo = [item for item in items if item.mark is None]
+    outputs.keep(paths_of(items.done()))
+    failed, todo = [*problems], items.todo()
     with closing(outputs), share_temporary_directories():
         try:
-            failed += _append_results(predict(todo, outputs), progress(todo, len(todo)), outputs)
+            for index, item, result in zip(
+                todo.numbers, progress(todo, len(todo)), predict(todo, outputs), strict=True
+            ):
+                # strict: the engine runs to its end
+                if isinstance(result, PixelwiseError):
+                    failed.append(result)
+                else:
+                    outputs.append(item, result)
+                    items.set_mark(index, result.mark)
         except ConfigError:  # a cluster cannot be reached
             outputs.remove_if_empty()
             _remove_empty(new_folders)
             raise
-    done = [(item, item.mark) for item in items if item.mark is not None]
-    photos = [report_entry(item, mark, out) for item, mark in done]
+    done = items.done()
+    photos = MappedSequence(partial(report_entry, out=out), done)
     report = {"classes": list(outputs.config.classes), "photos": photos, "failed": list(map(str, failed))}
     if done:
-        outputs.finish(item.path for item, _ in done)
+        outputs.finish(paths_of(done))
         write_report(report, out / REPORT_FILE)
         outputs.publish()
     else:
@@ -203,24 +211,11 @@ def _predict_items(
     return report, failed
 
 
-def _append_results(
-    results: Iterator[ItemResult | PixelwiseError], items: Iterable[OutputItem], outputs: OutputSet
-) -> list[PixelwiseError]:
-    """Append the result of each item to the shared files, and set its mark. Return the errors of single items."""
-    failed: list[PixelwiseError] = []
-    for item, result in zip(items, results, strict=True):  # strict: the engine runs to its end
-        if isinstance(result, PixelwiseError):
-            failed.append(result)
-        else:
-            outputs.append(item, result)
-    return failed
-
-
 def _video_note(items: Sequence[OutputItem], write: Sequence[str]) -> list[str]:
     """Return a line about the outputs that the videos do not have. Empty if they have all."""
-    videos = [str(item.path) for item in items if item.is_moving]
     missing = [name for name in write if name not in DEFAULT_OUTPUTS]
-    if not videos or not missing:
+    videos = [str(item.path) for item in items if item.is_moving] if missing else []
+    if not videos:
         return []
     others = f" and {len(videos) - 1} more" if len(videos) > 1 else ""
     return [
@@ -234,14 +229,15 @@ def _remove_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _too_large(
-    predictor: ImagePredictor[Output], done: Sequence[tuple[OutputItem, Mark]]
-) -> list[tuple[OutputItem, Mark]]:
-    """Return the images that were predicted as a whole and are much larger than the training images."""
+def _too_large(predictor: ImagePredictor[Output], done: Iterable[OutputItem]) -> list[tuple[str, tuple[int, int]]]:
+    """Return the paths and (height, width) of the images that are much larger than the training images.
+
+    Empty if the images were not predicted as a whole.
+    """
     if not predictor.has_fixed_size:
         return []
-    config = predictor.config
-    return [(item, mark) for item, mark in done if is_noted(config, mark.height, mark.width)]
+    sizes = ((str(item.path), (mark.height, mark.width)) for item in done if (mark := item.mark) is not None)
+    return [(path, size) for path, size in sizes if is_noted(predictor.config, *size)]
 
 
 def _prepare(out: Path, items: Sequence[OutputItem]) -> None:

@@ -4,26 +4,13 @@ import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO
 
 from pixelwise.errors import OutputExistsError, first_line
+from pixelwise.inference.blocks import Block, Blocks
 from pixelwise.inference.tables import to_csv
 from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.files import write_errors
-
-
-class Block(NamedTuple):
-    """The rows of an image.
-
-    Attributes:
-        start: position of the first byte in the file.
-        stop: position after the last byte.
-        rows: number of rows.
-    """
-
-    start: int
-    stop: int
-    rows: int
 
 
 class CsvFile:
@@ -39,7 +26,7 @@ class CsvFile:
 
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         self.path = path
-        self.blocks: dict[str, Block] = {}
+        self.blocks = Blocks()
         self._columns = ["image", *columns]
         self._header = to_csv("image", [columns]).encode()
         self._file: BinaryIO | None = None
@@ -85,7 +72,7 @@ class CsvFile:
                     before = self.blocks.get(row[0])
                     follows = before is not None and before.stop == start
                     first, count = (before.start, before.rows) if before is not None and follows else (start, 0)
-                    self.blocks[row[0]] = Block(first, position, count + 1)
+                    self.blocks.set(row[0], Block(first, position, count + 1))
                 start = position
 
     def keep(self, images: Iterable[str]) -> None:
@@ -97,19 +84,15 @@ class CsvFile:
             images: keys of `blocks`. Images that are not in `blocks` are left out.
         """
         self.close()
-        kept = {image: self.blocks[image] for image in images if image in self.blocks}
-        blocks: dict[str, Block] = {}
-        position = len(self._header)
-        for image, block in kept.items():
-            blocks[image] = Block(position, position + block.stop - block.start, block.rows)
-            position = blocks[image].stop
-        is_unchanged = blocks == kept and self.path.exists() and self.path.stat().st_size == position
+        first = len(self._header)
+        blocks, starts = self.blocks.arrange(images, first)
+        has_size = self.path.exists() and self.path.stat().st_size == blocks.end(first)
         self._is_replaced = not blocks
-        if blocks and not is_unchanged:
+        if blocks and not (has_size and starts == blocks.starts):
             with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
                 new.write(self._header)
-                for block in kept.values():
-                    old.seek(block.start)
+                for start, block in zip(starts, blocks, strict=True):
+                    old.seek(start)
                     new.write(old.read(block.stop - block.start))
         self.blocks = blocks
 
@@ -141,7 +124,7 @@ class CsvFile:
             self._file.write(data)
             self._file.flush()
         if rows:
-            self.blocks[image] = Block(self._size, self._size + len(data), rows)
+            self.blocks.set(image, Block(self._size, self._size + len(data), rows))
         self._size += len(data)
 
     def close(self) -> None:

@@ -1,10 +1,11 @@
 """Names of the output files of predictions. No two images or classes get the same file."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from pixelwise.data.task import Task
+from pixelwise.runtime.text_index import TextIndex
 
 _MAX_NAME_BYTES = 255
 """Maximum length of a file name in bytes, in most file systems."""
@@ -40,9 +41,9 @@ def mask_kinds(task: Task, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def output_files(
-    names: Sequence[Path], suffixes: Mapping[str, str], out: Path, folders: Mapping[str, str] = {}
-) -> list[dict[str, Path]]:
-    """Return the output files of each image by kind. No file appears twice.
+    names: Iterable[Path], suffixes: Mapping[str, str], out: Path, folders: Mapping[str, str] = {}
+) -> Iterator[dict[str, Path]]:
+    """Yield the output files of each image by kind. No file appears twice.
 
     Args:
         names: relative path of each image without suffix, see `find_images`.
@@ -50,12 +51,11 @@ def output_files(
         out: the directory of the output files.
         folders: kind → folder below `out`, for the files whose name is that of the image: out/FOLDER/NAME.SUFFIX.
 
-    Returns:
+    Yields:
         {kind: out/NAME_KIND.SUFFIX} for each name. If an earlier image has one of these files (cat.jpg and cat.png),
         NAME gets a number (cat-2). A NAME that is too long for file systems is cut.
     """
-    taken: set[str] = set()
-    targets = []
+    taken = TextIndex()
     endings = {kind: suffix if kind in folders else f"_{kind}{suffix}" for kind, suffix in suffixes.items()}
     longest = max((len(os.fsencode(ending)) for ending in endings.values()), default=0)
     for name in names:
@@ -67,12 +67,12 @@ def output_files(
                 kind: out / folders.get(kind, "") / name.with_name(f"{stem}{end}") for kind, end in endings.items()
             }
             keys = {str(file).casefold() for file in files.values()}
-            if taken.isdisjoint(keys):
+            if not any(key in taken for key in keys):
                 break
             number += 1
-        taken |= keys
-        targets.append(files)
-    return targets
+        for key in keys:
+            taken.add(key)
+        yield files
 
 
 def _cut(name: str, max_bytes: int) -> str:

@@ -1,8 +1,9 @@
 """The images of a call of `predict_folder` with their output files."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, tee
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import FRAME_MASK, FRAMES_KIND, is_moving, video_files
 from pixelwise.inference.writers.base import FileSpec
 from pixelwise.runtime.atomic import atomic_write
+from pixelwise.runtime.disk_list import DiskList
+from pixelwise.runtime.text_index import TextIndex
 
 REPORT_FILE = "predictions.json"
 
@@ -58,11 +61,11 @@ class MarkOfRun(NamedTuple):
 
 
 def assign_files(
-    images: Iterable[tuple[ImageSource, Path]],
+    images: Collection[tuple[ImageSource, Path]],
     specs: Mapping[str, FileSpec],
     store: OutputStore,
     frame_masks: bool = False,
-) -> list[OutputItem]:
+) -> Sequence[OutputItem]:
     """Assign output files to images. Images in `out` that are outputs of an earlier prediction are left out.
 
     Args:
@@ -72,28 +75,41 @@ def assign_files(
         frame_masks: True for one mask per frame of a video, see `video_files`.
 
     Returns:
-        The images in order, without marks.
+        The images in order, without marks. Each is read when it is used.
     """
-    images, out = list(images), store.root
-    items = _make_items(images, specs, out, frame_masks)
-    outputs = {store.identity(file): file for item in items for file in item.files.values()}
-    own = {path for path, _ in images if (file := outputs.get(store.identity(path))) and store.read_mark(file)}
+    items = DiskList(_make_items(images, specs, store.root, frame_masks))
+    own = _find_outputs(items, store)
     if not own:
         return items
-    return _make_items([(path, name) for path, name in images if path not in own], specs, out, frame_masks)
+    others = ((path, name) for path, name in images if path not in own)
+    return DiskList(_make_items(others, specs, store.root, frame_masks))
+
+
+def _find_outputs(items: Sequence[OutputItem], store: OutputStore) -> set[ImageSource]:
+    """Return the images that are outputs of an earlier prediction, and the output file of an image of this one."""
+    files = TextIndex()
+    for item in items:
+        for file in item.files.values():
+            files.add(store.identity(file))
+    paths = {identity: item.path for item in items if (identity := store.identity(item.path)) in files}
+    if not paths:
+        return set()
+    outputs = (file for item in items for file in item.files.values())
+    return {
+        paths[identity] for file in outputs if (identity := store.identity(file)) in paths and store.read_mark(file)
+    }
 
 
 def _make_items(
-    images: Sequence[tuple[ImageSource, Path]], specs: Mapping[str, FileSpec], out: Path, frame_masks: bool
-) -> list[OutputItem]:
-    """Return images with their files, see `assign_files`."""
+    images: Iterable[tuple[ImageSource, Path]], specs: Mapping[str, FileSpec], out: Path, frame_masks: bool
+) -> Iterator[OutputItem]:
+    """Yield images with their files, see `assign_files`."""
     suffixes = {kind: spec.suffix for kind, spec in specs.items()}
     folders = {kind: spec.folder for kind, spec in specs.items() if spec.folder is not None}
-    targets = output_files([name for _, name in images], suffixes, out, folders)
-    return [
-        _make_item(path, name.with_name(path.name).as_posix(), files, specs, frame_masks)
-        for (path, name), files in zip(images, targets, strict=True)
-    ]
+    for_names, for_items = tee(images)
+    targets = output_files((name for _, name in for_names), suffixes, out, folders)
+    for (path, name), files in zip(for_items, targets, strict=True):
+        yield _make_item(path, name.with_name(path.name).as_posix(), files, specs, frame_masks)
 
 
 def _make_item(
@@ -121,14 +137,16 @@ def check_existing(items: Sequence[OutputItem], shared: Iterable[Path], may_repl
         OutputExistsError: A file exists and may not be replaced. Or the directory of the masks of a video contains
             other files.
     """
-    inputs = {store.identity(item.path) for item in items}
+    inputs = TextIndex()
+    for item in items:
+        inputs.add(store.identity(item.path))
     folders = [item.files[FRAMES_KIND] for item in items if FRAMES_KIND in item.files]
     if folders:
-        used = {parent for file in inputs for parent in PurePath(file).parents}
+        used = {parent for item in items for parent in PurePath(store.identity(item.path)).parents}
         written = {parent for item in items for file in item.files.values() for parent in file.parents}
         for folder in folders:
             _check_directory(folder, used, written, store)
-    for path in (*shared, *(file for item in items for file in item.files.values())):
+    for path in chain(shared, (file for item in items for file in item.files.values())):
         if not store.exists(path):
             continue
         if not may_replace:
@@ -211,14 +229,15 @@ def read_result(
     return complete[0] if complete and len(existing) == len(item.files) else None
 
 
-def report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
+def report_entry(item: OutputItem, out: Path) -> dict[str, Any]:
     """Return an image's entry in predictions.json. The keys are those of version 0.1.
 
     Args:
-        item: the image.
-        mark: the mark of its files.
+        item: the image, with its mark.
         out: the directory of the output files.
     """
+    mark = item.mark
+    assert mark is not None
     return (
         {"photo": str(item.path), "width": mark.width, "height": mark.height}
         | {kind: str(file.relative_to(out)) for kind, file in item.files.items()}
@@ -226,17 +245,27 @@ def report_entry(item: OutputItem, mark: Mark, out: Path) -> dict[str, Any]:
     )
 
 
-def write_report(report: dict[str, Any], out: Path) -> None:
-    """Write predictions.json atomically.
+def write_report(report: Mapping[str, Any], out: Path) -> None:
+    """Write predictions.json atomically. One entry of an image is in memory at a time.
 
     Args:
-        report: the content.
+        report: the content, with the entries of the images in "photos".
         out: the file.
 
     Raises:
         OutputError: The file cannot be written.
     """
-    with atomic_write(out) as part:
-        text = json.dumps(report, indent=2, ensure_ascii=False) + "\n"
+    # A quotation mark inside of a text is escaped, so this is the only place with this line.
+    start, empty, end = _to_json({**report, "photos": []}).partition('\n  "photos": []')
+    with atomic_write(out) as part, part.open("w", encoding="utf-8", errors="backslashreplace") as file:
         # Bytes of file names that are not valid UTF-8 become escapes such as \udce9, which are valid JSON.
-        part.write_text(text, encoding="utf-8", errors="backslashreplace")
+        file.write(start + empty.removesuffix("]"))
+        separator = "\n    "
+        for entry in report["photos"]:
+            file.write(separator + _to_json(entry).replace("\n", "\n    "))
+            separator = ",\n    "
+        file.write(("\n  ]" if len(report["photos"]) else "]") + end + "\n")
+
+
+def _to_json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False)

@@ -1,6 +1,6 @@
 """The outputs of a call of `predict_folder`: files of each image, tables, and files for all images."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from pixelwise.inference.checkpoints import Checkpoints
 from pixelwise.inference.image_rows import ArrayRows
+from pixelwise.inference.item_list import ItemList
 from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
@@ -108,7 +109,7 @@ class OutputSet:
         names = [name for writer in self.writers.values() for name in writer.shared]
         return [self.out / name for name in (REPORT_FILE, *names, *[JOURNAL_FILE] * (self.journal is not None))]
 
-    def find_complete(self, items: Sequence[OutputItem]) -> None:
+    def find_complete(self, items: ItemList) -> None:
         """Set the marks of the items whose files, rows and entries are complete.
 
         Raises:
@@ -119,8 +120,9 @@ class OutputSet:
         for part in (self.tables, self.journal):
             if part is not None:
                 part.load()
-        for item, mark in zip(items, prefetch_map(self._find_mark, items), strict=True):
-            item.mark = mark
+        for index, mark in enumerate(prefetch_map(self._find_mark, items)):
+            if mark is not None:
+                items.set_mark(index, mark)
 
     def _find_mark(self, item: OutputItem) -> Mark | None:
         """Return the mark of an item, or None if it is not complete."""
@@ -141,23 +143,21 @@ class OutputSet:
             return replace(mark, shares=fractions)
         return mark
 
-    def keep(self, paths: Iterable[object]) -> None:
+    def keep(self, paths: Collection[object]) -> None:
         """Reduce the shared files to some images, in this order."""
-        paths = list(paths)
         if self.tables is not None:
             self.tables.keep(paths)
         if self.journal is not None:
-            self.journal.keep(image_cell(path) for path in paths)
+            self.journal.keep(map(image_cell, paths))
         if self._checkpoints is not None:
             self._checkpoints.begin()
 
     def append(self, item: OutputItem, result: ItemResult) -> None:
-        """Append the rows and the entries of an image, and set its mark.
+        """Append the rows and the entries of an image.
 
         Raises:
             OutputError: A file cannot be written.
         """
-        item.mark = result.mark
         if self.tables is not None and result.rows is not None:
             self.tables.append(result.rows)
         if self.journal is not None and result.line is not None:
@@ -165,17 +165,16 @@ class OutputSet:
         if self._checkpoints is not None:
             self._checkpoints.step()
 
-    def finish(self, paths: Iterable[object]) -> None:
+    def finish(self, paths: Collection[object]) -> None:
         """Bring the shared files into the order of the images, and write the files for all images.
 
         Raises:
             OutputError: A file cannot be written.
         """
-        paths = list(paths)
         if self.tables is not None:
             self.tables.finish(paths)
         if self.journal is not None:
-            self.journal.keep(image_cell(path) for path in paths)
+            self.journal.keep(map(image_cell, paths))
             for name, writer in self.writers.items():
                 writer.finish(self.journal.entries(name), self.out)
 

@@ -1,7 +1,7 @@
 """Write the predictions of many images in threads while the model computes the next ones."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -26,15 +26,15 @@ _MAX_PENDING_BYTES = 64 << 20
 
 def map_predictions(
     predictor: ImagePredictor[Output],
-    paths: Sequence[ImageSource],
-    write: Callable[[int, np.ndarray, Output], T | DataError],
+    paths: Iterable[ImageSource],
+    write: Callable[[int, ImageSource, np.ndarray, Output], T | DataError],
 ) -> Iterator[T | DataError]:
     """Compute the outputs of a model for images, and call a function for each of them in threads.
 
     Args:
         predictor: the model.
         paths: the images.
-        write: called with the number of the image in `paths`, the image, and its output, see
+        write: called with the number of the image in `paths`, its path, the image, and its output, see
             `ImagePredictor.iter_outputs`.
 
     Yields:
@@ -46,7 +46,7 @@ def map_predictions(
     total = 0
     with ThreadPoolExecutor(min(_MAX_THREADS, available_cpus())) as pool:
         try:
-            for number, (_, result) in enumerate(predictor.iter_outputs(paths)):
+            for number, (path, result) in enumerate(predictor.iter_outputs(paths)):
                 size = 0 if isinstance(result, DataError) else result[0].nbytes + result[1].nbytes
                 while pending and (len(pending) >= _MAX_PENDING or total + size > _MAX_PENDING_BYTES):
                     total -= pending[0][1]
@@ -56,9 +56,9 @@ def map_predictions(
                     failed.set_result(result)
                     pending.append((failed, 0))
                 elif size > _MAX_PENDING_BYTES:
-                    yield write(number, *result)
+                    yield write(number, path, *result)
                 else:
-                    pending.append((pool.submit(write, number, *result), size))
+                    pending.append((pool.submit(write, number, path, *result), size))
                     total += size
                 del result
             while pending:

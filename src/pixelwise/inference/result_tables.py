@@ -1,6 +1,6 @@
 """predictions.csv and objects.csv of a directory of predictions."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,13 +67,12 @@ class ResultTables:
         block = self._class_file.blocks.get(image_cell(path))
         return block is not None and block.rows == self._classes
 
-    def keep(self, paths: Iterable[object]) -> None:
+    def keep(self, paths: Collection[object]) -> None:
         """Reduce the files to the rows of some images, in this order."""
-        images = [image_cell(path) for path in paths]
-        self._object_file.keep(images)
-        self._class_file.keep(images)
+        for file in (self._object_file, self._class_file):
+            file.keep(map(image_cell, paths))
 
-    def finish(self, paths: Iterable[object]) -> None:
+    def finish(self, paths: Collection[object]) -> None:
         """Reduce the files to the rows of some images, in this order. Remove a file without rows."""
         self.keep(paths)
         self._object_file.remove_if_empty()

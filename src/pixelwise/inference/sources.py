@@ -15,7 +15,9 @@ from pixelwise.inference.inputs import UrlImage, open_image_url
 from pixelwise.inference.mask_folders import check_no_masks
 from pixelwise.inference.url_sources import find_at_url, names_many
 from pixelwise.models.hub import is_hub_name
+from pixelwise.runtime.disk_list import DiskList
 from pixelwise.runtime.files import expand_home
+from pixelwise.runtime.text_index import TextIndex
 from pixelwise.runtime.windows import portable_name
 
 ImageSource = Path | UrlImage
@@ -28,14 +30,14 @@ class FoundImages:
 
     Attributes:
         images: for each image, (its file, its name for output files). The name is the path relative to the source,
-            without suffix. Names are not unique.
+            without suffix. Names are not unique. `find_images` gives a sequence that is read from a file.
         problems: the errors of all sources. There is one for each directory without images, for each folder that
             cannot be read, for each source with files that can contain images but are not supported (such as raw
             images of cameras), and for each named pipe, socket or dangling link without the suffix of an image.
         notes: one line for each source that has other files, such as tables, or images without the suffix of an image.
     """
 
-    images: tuple[tuple[ImageSource, Path], ...]
+    images: Sequence[tuple[ImageSource, Path]]
     problems: tuple[DataError, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -60,13 +62,16 @@ def find_images(sources: Sequence[str | Path]) -> FoundImages:
         DataError: A source is missing, matches no file or is a folder of masks, or a URL is not allowed.
     """
     found = [_find(source) for source in sources]
-    images: dict[str, tuple[ImageSource, Path]] = {}
+    images: DiskList[tuple[ImageSource, Path]] = DiskList()
+    seen = TextIndex()
     for each in found:
         for file, name in each.images:
             key = str(file.absolute()) if isinstance(file, Path) else str(file)
-            images.setdefault(key, (file, name))
+            if key not in seen:
+                seen.add(key)
+                images.append((file, name))
     problems = tuple(problem for each in found for problem in each.problems)
-    return FoundImages(tuple(images.values()), problems, tuple(note for each in found for note in each.notes))
+    return FoundImages(images, problems, tuple(note for each in found for note in each.notes))
 
 
 def has_images(source: str) -> bool:
@@ -90,7 +95,7 @@ def _find(source: str | Path) -> FoundImages:
     if isinstance(source, str) and "://" in source:
         if names_many(source):
             files, left_out = find_at_url(source)
-            return FoundImages(tuple(files), notes=(f"{source}: left out: {left_out}",) if left_out else ())
+            return FoundImages(files, notes=(f"{source}: left out: {left_out}",) if left_out else ())
         file = open_image_url(source)
         if isinstance(file, Path):
             return _find(file)
@@ -159,7 +164,7 @@ def _matches(pattern: str) -> list[Path]:
 
 
 def _result(files: FolderFiles, problems: Sequence[DataError]) -> FoundImages:
-    images = tuple((path, path.relative_to(files.root).with_suffix("")) for path in files.images)
+    images = DiskList((path, path.relative_to(files.root).with_suffix("")) for path in files.images)
     left_out, by_content = files.left_out(), files.images_by_content()
     notes = [f"{files.root}: {by_content}"] if by_content else []
     problems = [*problems, *files.special]

@@ -11,6 +11,7 @@ from pixelwise.data.io.remote import RemoteFile, file_system, open_url
 from pixelwise.errors import DataError, first_line
 from pixelwise.inference.folder_files import OUTPUT_STEM
 from pixelwise.inference.inputs import UrlImage
+from pixelwise.runtime.disk_list import DiskList
 from pixelwise.runtime.windows import portable_name
 
 T = TypeVar("T")
@@ -36,7 +37,7 @@ def names_many(url: str) -> bool:
     return "." not in name and _ask(url, lambda system, path: bool(system.isdir(path)))
 
 
-def find_at_url(url: str) -> tuple[list[tuple[UrlImage, Path]], str]:
+def find_at_url(url: str) -> tuple[Sequence[tuple[UrlImage, Path]], str]:
     """Find the images in a folder at a URL at any depth, or those that a pattern matches.
 
     Images are files with the suffixes that training reads. Files that an earlier prediction has written are left out.
@@ -56,18 +57,21 @@ def find_at_url(url: str) -> tuple[list[tuple[UrlImage, Path]], str]:
     def find(system: Any, path: str) -> list[str]:
         system.invalidate_cache()
         try:
-            files = sorted(system.glob(path) if is_pattern else system.find(path))
+            files: list[str] = sorted(system.glob(path) if is_pattern else system.find(path))
         except FileNotFoundError:
             return []
         root = _fixed_part(path)
-        return [file.removeprefix(f"{root}/") for file in files]
+        for index, file in enumerate(files):  # in place, because a second list of all names would need as much memory
+            files[index] = file.removeprefix(f"{root}/")
+        return files
 
     images, left_out = _sort(_ask(url, find))
     if not images:
         content = f"only {left_out}" if left_out else "there is no file"
         raise DataError(f"{url}: no images at this URL ({content})")
     address = _fixed_part(url)
-    return [(UrlImage(RemoteFile(f"{address}/{name}")), _output_name(name)) for name in images], left_out
+    found = ((UrlImage(RemoteFile(f"{address}/{name}")), _output_name(name)) for name in images)
+    return DiskList(found), left_out
 
 
 def _fixed_part(path: str) -> str:

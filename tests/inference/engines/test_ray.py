@@ -4,6 +4,7 @@ import pickle
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ from tests.inference.helpers import make_image
 
 def make_items(
     predictor: Predictor, images: Path, out: Path, store: OutputStore | None = None
-) -> tuple[OutputSet, list[OutputItem]]:
+) -> tuple[OutputSet, Sequence[OutputItem]]:
     """Return the outputs and the items of a prediction."""
     writers = make_writers(["mask", "overlay", "csv"], WriteOptions(predictor.config))
     outputs = OutputSet(

@@ -2,6 +2,7 @@
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from pixelwise.inference.large_file import has_large_logits
 from pixelwise.inference.output_items import OutputItem
 from pixelwise.inference.output_set import ItemResult, OutputSet
 from pixelwise.inference.pipeline import map_predictions
+from pixelwise.inference.sources import ImageSource
 from pixelwise.inference.video import predict_video
+from pixelwise.runtime.disk_list import SelectedSequence
 from pixelwise.runtime.progress import Progress, no_progress
 
 _ONE_FILE_ERRORS = frozenset(
@@ -42,8 +45,8 @@ def predict_locally(
     """Predict images and videos in this process, see `Engine`."""
     needs = outputs.needs
 
-    def write(number: int, image: np.ndarray, output: Output) -> ItemResult | PixelwiseError:
-        item = streamed[number]
+    def write(number: int, path: ImageSource, image: np.ndarray, output: Output) -> ItemResult | PixelwiseError:
+        item = replace(streamed[number], path=path)  # the path of a URL has the hash of what was downloaded
         prediction = predictor.to_prediction(
             image, output, "probabilities" in needs, packed=True, keep_logits="confidence" in needs
         )
@@ -54,12 +57,12 @@ def predict_locally(
     def is_alone(item: OutputItem) -> bool:
         return item.is_large or item.is_moving or has_large_logits(item.path, predictor)
 
-    alone = {id(item) for item in items if is_alone(item)}
-    streamed = [item for item in items if id(item) not in alone]
+    alone = bytearray(map(is_alone, items))
+    streamed = SelectedSequence(items, (index for index, flag in enumerate(alone) if not flag))
     results: Iterator[ItemResult | PixelwiseError]
-    results = map_predictions(predictor, [item.path for item in streamed], write)
-    for item in items:
-        yield _predict_alone(predictor, item, outputs, *part_progress) if id(item) in alone else next(results)
+    results = map_predictions(predictor, (item.path for item in streamed), write)
+    for index, flag in enumerate(alone):
+        yield _predict_alone(predictor, items[index], outputs, *part_progress) if flag else next(results)
 
 
 def _predict_alone(

@@ -7,22 +7,16 @@ this first line, is what a killed prediction has left.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 from pixelwise.errors import OutputExistsError, first_line
+from pixelwise.inference.blocks import Block, Blocks
 from pixelwise.inference.outputs import Mark
 from pixelwise.inference.writers.base import Entry
 from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.files import write_errors
 
 JOURNAL_FILE = "predictions.jsonl"
-
-
-class _Line(NamedTuple):
-    """Position of a line: its first byte, and the byte after the last one."""
-
-    start: int
-    stop: int
 
 
 class Journal:
@@ -41,7 +35,7 @@ class Journal:
     def __init__(self, path: Path, head: Mapping[str, str]) -> None:
         self.path = path
         self._head = json.dumps(head).encode() + b"\n"
-        self._lines: dict[str, _Line] = {}
+        self._lines = Blocks()
         self._file: BinaryIO | None = None
         self._size = 0
         self.exists = False
@@ -67,7 +61,7 @@ class Journal:
                     start, self._size = self._size, self._size + len(line)
                     content = _parse(line)
                     if content is not None:
-                        self._lines[content["image"]] = _Line(start, self._size)
+                        self._lines.set(content["image"], Block(start, self._size))
         except FileNotFoundError:
             return
         except OSError as error:
@@ -81,10 +75,11 @@ class Journal:
         Args:
             image: the cell of the image, see `image_cell`.
         """
-        if image not in self._lines:
+        line = self._lines.get(image)
+        if line is None:
             return None, {}
         with self.path.open("rb") as file:
-            content = _parse(self._read(file, image)) or {}
+            content = _parse(_read(file, line)) or {}
         try:
             return Mark(**content["mark"]), content["entries"]
         except (KeyError, TypeError):
@@ -99,14 +94,10 @@ class Journal:
             images: cells of images. Those without a line are left out.
         """
         self.close()
-        kept = [image for image in images if image in self._lines]
-        lines: dict[str, _Line] = {}
-        position = len(self._head)
-        for image in kept:
-            length = self._lines[image].stop - self._lines[image].start
-            lines[image] = _Line(position, position + length)
-            position += length
-        is_unchanged = lines == self._lines and self.path.exists() and self.path.stat().st_size == position
+        first = len(self._head)
+        lines, starts = self._lines.arrange(images, first)
+        has_size = self.path.exists() and self.path.stat().st_size == lines.end(first)
+        is_unchanged = has_size and starts == lines.starts
         self._is_replaced = not lines and not self.exists and self.path.exists()
         if not self.path.exists():
             with atomic_write(self.path) as part:
@@ -114,8 +105,8 @@ class Journal:
         elif not is_unchanged and not self._is_replaced:
             with atomic_write(self.path) as part, self.path.open("rb") as old, part.open("wb") as new:
                 new.write(self._head)
-                for image in kept:
-                    new.write(self._read(old, image))
+                for start, line in zip(starts, lines, strict=True):
+                    new.write(_read(old, Block(start, start + line.stop - line.start)))
         self._lines = lines
 
     def append(self, image: str, line: bytes) -> None:
@@ -133,7 +124,7 @@ class Journal:
                 self._size = self._file.tell()
             self._file.write(line)
             self._file.flush()
-        self._lines[image] = _Line(self._size, self._size + len(line))
+        self._lines.set(image, Block(self._size, self._size + len(line)))
         self._size += len(line)
 
     def remove_if_empty(self) -> None:
@@ -152,8 +143,8 @@ class Journal:
         if not self._lines:
             return
         with self.path.open("rb") as file:
-            for image in self._lines:
-                content = _parse(self._read(file, image))
+            for line in self._lines:
+                content = _parse(_read(file, line))
                 if content is not None:
                     yield content
 
@@ -162,11 +153,6 @@ class Journal:
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def _read(self, file: BinaryIO, image: str) -> bytes:
-        line = self._lines[image]
-        file.seek(line.start)
-        return file.read(line.stop - line.start)
 
 
 class Entries:
@@ -196,6 +182,11 @@ def to_line(image: str, mark: Mark, entries: dict[str, Entry]) -> bytes:
         entries: name of a writer → its entry.
     """
     return json.dumps({"image": image, "mark": vars(mark), "entries": entries}, separators=(",", ":")).encode() + b"\n"
+
+
+def _read(file: BinaryIO, line: Block) -> bytes:
+    file.seek(line.start)
+    return file.read(line.stop - line.start)
 
 
 def _parse(line: bytes) -> dict[str, Any] | None:
