@@ -101,6 +101,7 @@ class TestRefused:
         for name in ("confidence", "probabilities"):
             result = run_cli("predict", file, photos, "--out", tmp_path / "masks", "--write", name)
             assert_one_line_error(result, file, "has no probabilities; export it with --probabilities")
+            assert result.err.endswith("--probabilities\n")
             assert not (tmp_path / "masks").exists()
         other = write_file(tmp_path / "other.onnx", make_config(), probabilities=True)
         result = run_cli(

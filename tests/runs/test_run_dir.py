@@ -72,6 +72,9 @@ class TestDirectory:
     def test_a_directory_without_a_run(self, tmp_path: Path) -> None:
         with pytest.raises(RunError, match=r"missing: not a run directory \(no config\.yaml\); create one"):
             Run.open(tmp_path / "missing")
+        (tmp_path / "model.onnx").write_bytes(b"")
+        with pytest.raises(RunError, match=r"model\.onnx: is a file, not a run directory; name the directory"):
+            Run.open(tmp_path / "model.onnx")
 
     @pytest.mark.parametrize("text", [b"", b"epochs: [", b"epochs: 0\n", b"epoch: 3\n", b"\xff\xfe\x81", b"- 1\n"])
     def test_broken_settings_are_named_in_one_line(self, run: Run, text: bytes) -> None:

@@ -1,5 +1,7 @@
 """The export target "openvino": the operators of the ONNX file as an OpenVINO model, an .xml file and a .bin file."""
 
+import errno
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,7 +49,9 @@ class OpenVinoModel:
         try:
             self._openvino.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
-            raise OSError(f"OpenVINO: {OpenVinoFile.plain(error)}") from None
+            # OpenVINO does not tell why it cannot write.
+            is_full = shutil.disk_usage(path.parent).free < self._source.model.ByteSize()
+            raise OSError(errno.ENOSPC if is_full else errno.EIO, OpenVinoFile.plain(error), str(path)) from None
 
     def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "OpenVinoModel"]]:
         """Yield versions with 8-bit integers, see `ExportedModel`."""

@@ -168,6 +168,8 @@ class Run(HubMethods):
             ConfigError: config.yaml is damaged.
         """
         path = Path(path)
+        if path.is_file():
+            raise RunError(f"{path}: is a file, not a run directory; name the directory that pixelwise train wrote")
         if not Run.exists(path):
             raise RunError(f"{path}: not a run directory (no config.yaml); create one with pixelwise train")
         return Run(path, *read_config(path / "config.yaml"))

@@ -129,4 +129,4 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
 
     def _check_probabilities(self) -> None:
         if not self.file.has_probabilities:
-            raise ConfigError(f"{self.file.path}: has no probabilities; export it with `probabilities` set to True")
+            raise ConfigError(f"{self.file.path}: has no probabilities; export it with `probabilities`")
