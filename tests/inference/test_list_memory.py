@@ -2,7 +2,7 @@
 
 import pathlib
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from pixelwise.inference.result_tables import ImageRows
 from pixelwise.inference.tables import image_cell
 
 MAX_BYTES = 300
-"""Maximum memory of an image at the end of the engine."""
+"""Maximum memory of an image before and after each step of a prediction."""
 
 
 def engine(predictor: Any, items: list[OutputItem], outputs: OutputSet, part_progress: Any) -> Iterator[ItemResult]:
@@ -30,25 +30,41 @@ def engine(predictor: Any, items: list[OutputItem], outputs: OutputSet, part_pro
 
 
 def memory_of(predictor: Predictor, count: int, out: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    """Return the bytes that a prediction of `count` images has in memory when the last result is there."""
+    """Return the maximum of the bytes that a prediction of `count` images has in memory before and after its steps."""
     sizes: list[int] = []
 
-    def measured(*args: Any, **kwargs: Any) -> Iterator[ItemResult]:
-        yield from engine(*args, **kwargs)
+    def measure() -> None:
         # pathlib interns the parts of paths. Python's table of them is rebuilt from time to time, with megabytes.
         snapshot = tracemalloc.take_snapshot().filter_traces([tracemalloc.Filter(False, pathlib.__file__)])
         sizes.append(sum(trace.size for trace in snapshot.traces))
 
+    def measured(function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **options: Any) -> Any:
+            measure()
+            result = function(*args, **options)
+            measure()
+            return result
+
+        return call
+
+    def measured_engine(*args: Any, **options: Any) -> Iterator[ItemResult]:
+        yield from engine(*args, **options)
+        measure()
+
     names = [f"camera-{number % 10}/{number:08}.jpg" for number in range(count)]
-    monkeypatch.setattr(url_sources, "_ask", lambda url, use: names)
-    monkeypatch.setattr(batch, "get_engine", lambda name: measured)
-    tracemalloc.start()
-    try:
-        result = predict_folder(predictor, ["memory://bucket/images/"], out)
-    finally:
-        tracemalloc.stop()
+    with monkeypatch.context() as patch:
+        patch.setattr(url_sources, "_ask", lambda url, use: names)
+        patch.setattr(batch, "get_engine", lambda name: measured_engine)
+        for name in ("find_images", "assign_files", "check_existing", "write_report"):
+            patch.setattr(batch, name, measured(getattr(batch, name)))
+        tracemalloc.start()
+        try:
+            result = predict_folder(predictor, ["memory://bucket/images/"], out)
+        finally:
+            tracemalloc.stop()
     assert result.image_count == count and result.report["photos"][count - 1]["shares"]["pet"] == (count - 1) / 1e6
-    return sizes[0]
+    assert len(sizes) == 9
+    return max(sizes)
 
 
 def test_a_long_list_of_images_needs_little_memory(

@@ -124,16 +124,11 @@ def export_model(
             model=config,
             tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
         )
-        score = None
         if validation is None:
+            score = None
             model.write(path, draft)
-        elif int8:
-            model, score = _choose_int8(model, predictor, validation, path, draft)
         else:
-            model.write(path, draft)
-            score = validation.comparer(predictor)(model.open(path), 0)
-            if not score.is_accepted:
-                raise _too_inaccurate(score, "bfloat16 changes")
+            model, score = _choose_version(model, predictor, validation, path, draft)
         exported = model.open(path)
         if score is not None:
             tests = choose_stable_images(exported, model.open_plain(path), len(config.mean), SIZES)
@@ -193,36 +188,34 @@ def _atomic_folder(out: Path) -> Iterator[Path]:
         yield path
 
 
-def _choose_int8(
+def _choose_version(
     model: ExportedModel,
     predictor: Predictor,
     validation: ValidationImages,
     path: Path,
     metadata: ExportMetadata,
 ) -> tuple[ExportedModel, ValidationScore]:
-    """Return the version with 8-bit integers that is close enough to the model and has the fewest layers in float32.
+    """Return the version in the precision of the metadata that is close enough to the model in float32.
 
-    It has been written to `path`.
+    It has been written to `path`. Of several with 8-bit integers, it is the one with the fewest layers in float32.
     """
+    is_int8 = metadata.precision == "int8"
+    variants = model.quantized(validation.inputs(predictor.config)) if is_int8 else iter([(0, model)])
     compare = validation.comparer(predictor)
     scores = []
-    for float_layers, quantized in model.quantized(validation.inputs(predictor.config)):
-        quantized.write(path, metadata)
-        score = compare(quantized.open(path), float_layers)
+    for float_layers, variant in variants:
+        variant.write(path, metadata)
+        score = compare(variant.open(path), float_layers)
         if score.is_accepted:
-            return quantized, score
+            return variant, score
         scores.append(score)
     if not scores:
         raise RunError("the network has too few layers for 8-bit integers; export it in float32; nothing was written")
-    raise _too_inaccurate(max(scores, key=lambda score: score.equal), "8-bit integers change")
-
-
-def _too_inaccurate(score: ValidationScore, what: str) -> RunError:
-    """Return the error of a file with a lower precision that changes the validation masks too much."""
-    return RunError(
-        f"{what} too much: {score.equal:.2%} of the pixels of {score.images} validation images are equal "
-        f"({MIN_EQUAL_LOW:.0%} are needed), and their mIoU is {score.miou:.4f} instead of {score.float_miou:.4f}; "
-        "export in float32; nothing was written"
+    best = max(scores, key=lambda score: score.equal)
+    raise RunError(
+        f"{'8-bit integers change' if is_int8 else 'bfloat16 changes'} too much: {best.equal:.2%} of the pixels of "
+        f"{best.images} validation images are equal ({MIN_EQUAL_LOW:.0%} are needed), and their mIoU is "
+        f"{best.miou:.4f} instead of {best.float_miou:.4f}; export in float32; nothing was written"
     )
 
 

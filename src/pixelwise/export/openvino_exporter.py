@@ -49,7 +49,7 @@ class OpenVinoModel:
         try:
             self._openvino.save_model(model, path, compress_to_fp16=False)
         except RuntimeError as error:
-            # OpenVINO does not tell why it cannot write.
+            # The error of OpenVINO has no number.
             is_full = shutil.disk_usage(path.parent).free < self._source.model.ByteSize()
             raise OSError(errno.ENOSPC if is_full else errno.EIO, OpenVinoFile.plain(error), str(path)) from None
 

@@ -21,7 +21,7 @@ _PARTS = f"{WORK_FOLDER}/parts"
 
 
 class Checkpoints:
-    """The copies at the URL.
+    """Copies, at the URL of the outputs, of the files that grow during a prediction.
 
     Args:
         store: the folder at the URL.

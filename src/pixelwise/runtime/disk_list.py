@@ -4,6 +4,7 @@ import pickle
 import tempfile
 import weakref
 import zlib
+from abc import abstractmethod
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -26,9 +27,9 @@ _MAX_CHUNKS = 4
 class ReadSequence(Sequence[T]):
     """A sequence that is equal to other sequences with the same elements. Its pickle is that of a list."""
 
+    @abstractmethod
     def _read(self, index: int) -> T:
         """Return the element with an index from 0 to the length - 1."""
-        raise NotImplementedError
 
     @overload
     def __getitem__(self, index: int) -> T: ...

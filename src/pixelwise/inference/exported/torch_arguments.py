@@ -81,6 +81,7 @@ def _to_number(value: Any) -> int | float | bool:
 
 
 def to_output(value: Any) -> str | tuple[str, ...] | None:
+    """Return the name of a result, the names of a list of results, or None for a result without a use."""
     kind, content = split_union(value)
     if kind == "as_none":
         return None
@@ -112,6 +113,7 @@ def _list(value: Any) -> list[Any]:
 
 
 def names_in(values: Iterable[Any]) -> Iterable[str]:
+    """Yield the names of the values in arguments, see `to_argument`."""
     for value in values:
         if isinstance(value, Name):
             yield value.name
@@ -120,6 +122,7 @@ def names_in(values: Iterable[Any]) -> Iterable[str]:
 
 
 def resolve(value: Any, values: Mapping[str, Any]) -> Any:
+    """Return an argument with each `Name` replaced by its value."""
     if isinstance(value, Name):
         return values[value.name]
     return [resolve(each, values) for each in value] if isinstance(value, list) else value
