@@ -70,7 +70,7 @@ TEXTS = [
         "PackResult(out='shards', shards=999, samples=5000, bytes=123, skipped=1)",
     ),
     (
-        pw.PredictResult({"photos": [{"image": "a.png"}] * 7}, (pw.DataError("b.png: broken"),), 2),
+        pw.PredictResult(("a", "b"), [{"photo": "a.png"}] * 7, (pw.DataError("b.png: broken"),), 2),
         "PredictResult(images=7, failed=1, resumed=2)",
     ),
     (find_objects(np.eye(3, dtype=np.uint8), MULTICLASS, 2, (0,)), "ObjectTable(1 object)"),

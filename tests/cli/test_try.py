@@ -69,7 +69,7 @@ def test_a_run_is_exported_once(
     monkeypatch.setattr(preview, "MAX_CACHED", 1)
     cache = tmp_path / "cache" / "exported"
     cache.mkdir(parents=True)
-    for name in ("old.onnx", "old-report.json", "old-report.png"):
+    for name in ("old.onnx", "old.onnx-report.json", "old.onnx-report.png"):
         (cache / name).write_text("old")
     run = tmp_path / "run"
     run.mkdir()

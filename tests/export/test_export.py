@@ -92,7 +92,7 @@ class TestRefused:
             EXPORTERS.unregister("other")
         assert contents(tmp_path) == {}
 
-    @pytest.mark.parametrize("name", ["model.onnx", "model-report.json", "model-report.png"])
+    @pytest.mark.parametrize("name", ["model.onnx", "model.onnx-report.json", "model.onnx-report.png"])
     def test_files_that_exist(self, run: Path, tmp_path: Path, name: str) -> None:
         (tmp_path / name).write_text("mine")
         with pytest.raises(OutputExistsError, match=rf"{name}: exists already; .* or set `overwrite`"):
@@ -115,13 +115,22 @@ class TestRefused:
 
 
 def test_overwrite_replaces_the_files(small_sizes: None, run: Path, tmp_path: Path) -> None:
-    for name in ("model.onnx", "model-report.json", "model-report.png"):
+    for name in ("model.onnx", "model.onnx-report.json", "model.onnx-report.png"):
         (tmp_path / name).write_text("old")
     result = export_model(run, tmp_path / "model.onnx", overwrite=True)
     assert verify(result.path).is_passed
-    assert sorted(contents(tmp_path)) == ["model-report.json", "model-report.png", "model.onnx"]
+    assert sorted(contents(tmp_path)) == ["model.onnx", "model.onnx-report.json", "model.onnx-report.png"]
     assert all(content != b"old" for content in contents(tmp_path).values())
     assert json.loads(result.report.read_text())["target"] == "onnx"
+
+
+def test_targets_with_one_stem_have_their_own_reports(small_sizes: None, run: Path, tmp_path: Path) -> None:
+    first = export_model(run, tmp_path / "model.onnx")
+    before = contents(tmp_path)
+    second = export_model(run, tmp_path / "model.pt2", "torch")
+    assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
+    reports = [json.loads(each.report.read_text())["target"] for each in (first, second)]
+    assert reports == ["onnx", "torch"] and first.picture != second.picture
 
 
 def test_the_test_images_of_a_model_with_ranges_are_those_that_the_file_takes(

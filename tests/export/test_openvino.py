@@ -62,7 +62,7 @@ def test_the_files_give_the_masks_of_the_run(openvino_export: ExportResult, pred
 def test_there_are_two_files_and_a_report(openvino_export: ExportResult) -> None:
     folder = openvino_export.path.parent
     assert openvino_export.files == (folder / "model.xml", folder / "model.bin")
-    assert sorted(contents(folder)) == ["model-report.json", "model-report.png", "model.bin", "model.xml"]
+    assert sorted(contents(folder)) == ["model.bin", "model.xml", "model.xml-report.json", "model.xml-report.png"]
     report = json.loads(openvino_export.report.read_text())
     assert report["target"] == "openvino"
     assert report["bytes"] == sum(file.stat().st_size for file in openvino_export.files)
@@ -209,7 +209,7 @@ def test_bfloat16(tiny_run: pixelwise.Run, small_sizes: None, tmp_path: Path, mo
     monkeypatch.setattr(validation, "MIN_EQUAL_LOW", 1.01)
     with pytest.raises(RunError, match=r"bfloat16 changes too much: .* export in float32; nothing was written"):
         export_model(tiny_run.path, tmp_path / "other.xml", "openvino", bfloat16=True)
-    assert sorted(contents(tmp_path)) == ["model-report.json", "model-report.png", "model.bin", "model.xml"]
+    assert sorted(contents(tmp_path)) == ["model.bin", "model.xml", "model.xml-report.json", "model.xml-report.png"]
 
 
 @pytest.mark.parametrize(("precision", "hint"), [("float32", "f32"), ("int8", "f32"), ("bfloat16", "bf16")])

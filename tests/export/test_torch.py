@@ -47,7 +47,7 @@ def test_the_file_gives_the_masks_of_the_run(torch_export: ExportResult, predict
 
 def test_there_is_one_file_and_a_report(torch_export: ExportResult) -> None:
     folder = torch_export.path.parent
-    assert sorted(contents(folder)) == ["model-report.json", "model-report.png", "model.pt2"]
+    assert sorted(contents(folder)) == ["model.pt2", "model.pt2-report.json", "model.pt2-report.png"]
     report = json.loads(torch_export.report.read_text())
     assert (report["target"], report["bytes"]) == ("torch", torch_export.path.stat().st_size)
     assert report["smallest_fraction_of_equal_pixels"] >= 0.999

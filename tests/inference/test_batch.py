@@ -40,7 +40,8 @@ class TestPredictFolder:
         assert [str(error).split(":")[0] for error in result.failed] == [str(images / "broken.jpg")]
         assert result.image_count == 2
         stored = json.loads((out / "predictions.json").read_text(encoding="utf-8"))
-        assert stored == result.report
+        assert stored == result.report == json.loads(json.dumps(result.report))
+        assert list(result.images) == stored["photos"]
         assert stored["classes"] == list(predictor.classes)
         assert stored["failed"] == [str(result.failed[0])]
         assert [Path(entry["photo"]).name for entry in stored["photos"]] == ["zwei drei.PNG", "one.jpg"]

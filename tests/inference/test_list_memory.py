@@ -62,7 +62,7 @@ def memory_of(predictor: Predictor, count: int, out: Path, monkeypatch: pytest.M
             result = predict_folder(predictor, ["memory://bucket/images/"], out)
         finally:
             tracemalloc.stop()
-    assert result.image_count == count and result.report["photos"][count - 1]["shares"]["pet"] == (count - 1) / 1e6
+    assert result.image_count == count and result.images[count - 1]["shares"]["pet"] == (count - 1) / 1e6
     assert len(sizes) == 9
     return max(sizes)
 

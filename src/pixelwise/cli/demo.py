@@ -86,7 +86,7 @@ def predict_cat(out: Path) -> str:
     if photo is None:
         return "a real cat: pip install scikit-image, which has a photo of one"
     out = next_free_path(out)
-    files = predict_folder(Predictor.load(), [photo], out).report["photos"][0]
+    files = predict_folder(Predictor.load(), [photo], out).images[0]
     return (
         f"a real cat, predicted by the model for pets in the package: {out / files['mask']}, {out / files['overlay']}"
     )

@@ -31,7 +31,7 @@ class ExportResult:
     Attributes:
         path: the file.
         report: the JSON file with the measured images.
-        picture: the picture of the differences.
+        picture: the picture of the differences, see `report_paths`.
         metadata: the metadata of the file.
         images: the measured images.
         files: the file, and those that belong to it.

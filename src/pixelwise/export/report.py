@@ -23,10 +23,12 @@ _MAX_SIDE = 640
 def report_paths(out: Path) -> tuple[Path, Path]:
     """Return the JSON file and the picture of an exported file.
 
+    The names have the suffix of the file, so that exports to several targets can have the same stem.
+
     >>> [path.name for path in report_paths(Path("pets.onnx"))]
-    ['pets-report.json', 'pets-report.png']
+    ['pets.onnx-report.json', 'pets.onnx-report.png']
     """
-    return out.with_name(f"{out.stem}-report.json"), out.with_name(f"{out.stem}-report.png")
+    return out.with_name(f"{out.name}-report.json"), out.with_name(f"{out.name}-report.png")
 
 
 def write_report(out: Path, measured: Sequence[MeasuredImage], facts: Mapping[str, Any], config: ModelConfig) -> None:

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pixelwise.inference.output_items import (
     OutputItem,
     assign_files,
     check_existing,
+    report_content,
     report_entry,
     write_report,
 )
@@ -41,8 +42,8 @@ class PredictResult:
     """Result of `predict_folder`.
 
     Attributes:
-        report: the content of predictions.json. The entries of "photos" are read from a temporary file when they are
-            used; `list` gives all of them.
+        classes: the names of the classes.
+        images: the entries of "photos" in predictions.json. Each is read from a temporary file when it is used.
         failed: one error for each file or folder that could not be used, in the order of the images.
         resumed: number of images that were skipped because their files were complete.
         notes: one line for each source that contains files other than images, and one line about images that are
@@ -50,7 +51,8 @@ class PredictResult:
         too_large: the paths of these images. The view "tiles" may be better for them.
     """
 
-    report: dict[str, Any]
+    classes: tuple[str, ...]
+    images: Sequence[dict[str, Any]]
     failed: tuple[PixelwiseError, ...]
     resumed: int = 0
     notes: tuple[str, ...] = ()
@@ -59,7 +61,12 @@ class PredictResult:
     @property
     def image_count(self) -> int:
         """Number of images with a prediction, including the resumed ones."""
-        return len(self.report["photos"])
+        return len(self.images)
+
+    @cached_property
+    def report(self) -> dict[str, Any]:
+        """The content of predictions.json, which `json.dumps` takes. All entries are in memory; `images` reads one."""
+        return report_content(self.classes, list(self.images), self.failed)
 
     def __repr__(self) -> str:
         """Return the numbers of images and of failed files."""
@@ -117,7 +124,7 @@ def predict_folder(
         engine: "local" for this process, or "ray" for the workers of a Ray cluster, see `predict_on_ray`.
 
     Returns:
-        The content of predictions.json, and an error for each file or folder that could not be used. If no image could
+        The entries of predictions.json, and an error for each file or folder that could not be used. If no image could
         be used, nothing has been written.
 
     Raises:
@@ -152,11 +159,12 @@ def predict_folder(
         resumed = len(items.done())
         call = partial(predict, predictor, part_progress=(row_progress, frame_progress))
         with predictor.leave_one_core():
-            report, failed = _predict_items(call, items, outputs, found.problems, progress)
+            photos, failed = _predict_items(call, items, outputs, found.problems, progress)
     too_large = _too_large(predictor, items.done())
     note = lost_object_note(predictor.config, (size for _, size in too_large))
     notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
-    return PredictResult(report, tuple(failed), resumed, notes, tuple(path for path, _ in too_large))
+    large_paths = tuple(path for path, _ in too_large)
+    return PredictResult(config.classes, photos, tuple(failed), resumed, notes, large_paths)
 
 
 def _predict_items(
@@ -165,7 +173,7 @@ def _predict_items(
     outputs: OutputSet,
     problems: Sequence[PixelwiseError],
     progress: Progress,
-) -> tuple[dict[str, Any], list[PixelwiseError]]:
+) -> tuple[Sequence[dict[str, Any]], list[PixelwiseError]]:
     """Predict the items without a mark, and write the files for all images.
 
     Args:
@@ -176,7 +184,7 @@ def _predict_items(
         progress: wraps the iteration over the items.
 
     Returns:
-        The content of predictions.json, and all errors.
+        The entries of the images in predictions.json, and all errors.
     """
     out = outputs.out
     new_folders = [folder for folder in (out, *out.parents) if not folder.exists()]
@@ -200,15 +208,14 @@ def _predict_items(
             raise
     done = items.done()
     photos = MappedSequence(partial(report_entry, out=out), done)
-    report = {"classes": list(outputs.config.classes), "photos": photos, "failed": list(map(str, failed))}
     if done:
         outputs.finish(paths_of(done))
-        write_report(report, out / REPORT_FILE)
+        write_report(report_content(outputs.config.classes, photos, failed), out / REPORT_FILE)
         outputs.publish()
     else:
         outputs.remove_if_empty()
         _remove_empty(new_folders)
-    return report, failed
+    return photos, failed
 
 
 def _video_note(items: Sequence[OutputItem], write: Sequence[str]) -> list[str]:

@@ -245,6 +245,19 @@ def report_entry(item: OutputItem, out: Path) -> dict[str, Any]:
     )
 
 
+def report_content(
+    classes: Sequence[str], photos: Sequence[Mapping[str, Any]], failed: Iterable[Exception]
+) -> dict[str, Any]:
+    """Return the content of predictions.json.
+
+    Args:
+        classes: the names of the classes.
+        photos: the `report_entry` of each image.
+        failed: the errors.
+    """
+    return {"classes": list(classes), "photos": photos, "failed": list(map(str, failed))}
+
+
 def write_report(report: Mapping[str, Any], out: Path) -> None:
     """Write predictions.json atomically. One entry of an image is in memory at a time.
 

@@ -66,5 +66,5 @@ def _remove_old(cache: Path) -> None:
     """Remove the oldest exports and their reports, so that `MAX_CACHED` stay."""
     files = sorted(cache.glob(f"*{ONNX_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in files[MAX_CACHED:]:
-        for each in (path, *cache.glob(f"{path.stem}-report.*")):
+        for each in (path, *cache.glob(f"{path.name}-report.*")):
             each.unlink(missing_ok=True)
