@@ -1,5 +1,6 @@
 """The export of a run: the files, their content, and what is refused."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,11 +11,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
 import pixelwise
-from pixelwise.errors import ConfigError, OutputExistsError, RunError
+from pixelwise.errors import ConfigError, OutputError, OutputExistsError, RunError
 from pixelwise.export import export
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
 from pixelwise.export.export import ExportResult, export_model
 from pixelwise.export.onnx_exporter import export_onnx
+from pixelwise.export.web import exporter
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.predictor import Predictor
@@ -131,6 +133,23 @@ def test_targets_with_one_stem_have_their_own_reports(small_sizes: None, run: Pa
     assert {name: content for name, content in contents(tmp_path).items() if name in before} == before
     reports = [json.loads(each.report.read_text())["target"] for each in (first, second)]
     assert reports == ["onnx", "torch"] and first.picture != second.picture
+
+
+@pytest.mark.parametrize("target", ["onnx", "web"])
+def test_nothing_is_left_if_the_report_cannot_be_written(
+    small_sizes: None, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    monkeypatch.setattr(exporter, "read_runtime", lambda path: {})
+
+    def fail(table: Path, picture: Path, *args: object) -> None:
+        picture.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device", str(picture))
+
+    monkeypatch.setattr(export, "write_report", fail)
+    out = tmp_path / "new" / ("model.onnx" if target == "onnx" else "page")
+    with pytest.raises(OutputError, match=rf"{out.name}: no space left on device; free space"):
+        export_model(run, out, target)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_test_images_of_a_model_with_ranges_are_those_that_the_file_takes(

@@ -1,17 +1,21 @@
 """Models on the Hugging Face hub: names, downloads and uploads, with huggingface_hub and a server on this machine."""
 
+import errno
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from huggingface_hub import constants
 from safetensors.torch import load_file, save
 
-from pixelwise.errors import OutputExistsError, RunError
+from pixelwise.errors import OutputError, OutputExistsError, RunError
 from pixelwise.inference.model_location import is_model, load_model
+from pixelwise.models import hub_methods
 from pixelwise.models.hub import HubName
 from pixelwise.models.model import SegmentationModel
+from pixelwise.models.model_card import CARD_FILE
 from pixelwise.models.model_files import WEIGHTS_FILE
 from tests.hub_server import COMMIT, LocalHub, serve
 from tests.models.helpers import build_model
@@ -83,6 +87,36 @@ class TestFolders:
         model.save_pretrained(tmp_path, overwrite=True)
         assert "mine" not in (tmp_path / "README.md").read_text(encoding="utf-8")
         assert (tmp_path / "notes.txt").read_text(encoding="utf-8") == "mine"
+
+    @pytest.mark.parametrize("written", [WEIGHTS_FILE, CARD_FILE])
+    def test_a_full_disk_leaves_the_folder_as_it_was(
+        self, model: SegmentationModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str
+    ) -> None:
+        folder = tmp_path / "new" / "model"
+        write = Path.write_text
+
+        def fail(path: Path, *args: Any, **options: Any) -> int:
+            if path.name == written:
+                raise OSError(errno.ENOSPC, "No space left on device", str(path))
+            return write(path, *args, **options)
+
+        def fail_weights(path: Path, *args: object) -> None:
+            fail(path, "weights", encoding="utf-8")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", fail)
+            patch.setattr(hub_methods, "write_weights", fail_weights)
+            with pytest.raises(OutputError, match=rf"new.model.{written}: no space left on device; free space"):
+                model.save_pretrained(folder)
+        assert list(tmp_path.iterdir()) == []
+        model.save_pretrained(folder)
+        before = {file.name: file.read_bytes() for file in folder.iterdir()}
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "write_text", fail)
+            patch.setattr(hub_methods, "write_weights", fail_weights)
+            with pytest.raises(OutputError, match="no space left on device"):
+                build_model().save_pretrained(folder, overwrite=True)
+        assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
 
 
 class TestDownloads:

@@ -13,8 +13,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from pixelwise.errors import PixelwiseError
-from pixelwise.runtime.atomic import atomic_directory, atomic_write, remove_abandoned, share_temporary_directories
+from pixelwise.errors import OutputError, PixelwiseError
+from pixelwise.runtime.atomic import (
+    atomic_directory,
+    atomic_write,
+    make_directory,
+    remove_abandoned,
+    share_temporary_directories,
+)
 
 
 def names(folder: Path) -> list[str]:
@@ -71,6 +77,26 @@ def test_the_temporary_file_has_the_suffix(tmp_path: Path) -> None:
         Image.new("RGB", (2, 2)).save(part)
     with Image.open(tmp_path / "cat.png") as image:
         assert image.format == "PNG"
+
+
+def test_a_directory_that_was_made_is_removed_after_an_error(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(ValueError), make_directory(tmp_path / "old" / "new" / "newer"):
+        raise ValueError("stop")
+    assert names(tmp_path) == ["old"] and names(tmp_path / "old") == []
+    with pytest.raises(ValueError), make_directory(tmp_path / "old"):
+        raise ValueError("stop")
+    with pytest.raises(ValueError), make_directory(tmp_path / "used"):
+        (tmp_path / "used" / "notes.txt").write_text("kept")
+        raise ValueError("stop")
+    assert names(tmp_path) == ["old", "used"]
+    with make_directory(tmp_path / "old" / "new"):
+        pass
+    assert names(tmp_path / "old") == ["new"]
+    (tmp_path / "file").write_text("mine")
+    is_refused = pytest.raises(OutputError, match=r"new: cannot be made .*; choose another directory")
+    with is_refused, make_directory(tmp_path / "file" / "new"):
+        pass
 
 
 def test_missing_directories_are_made(tmp_path: Path) -> None:

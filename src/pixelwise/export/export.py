@@ -19,7 +19,7 @@ from pixelwise.export.web.folder import is_page
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.model_location import load_model
 from pixelwise.inference.predictor import Predictor
-from pixelwise.runtime.atomic import atomic_directory, atomic_write, share_temporary_directories
+from pixelwise.runtime.atomic import atomic_directory, atomic_write, make_directory, share_temporary_directories
 from pixelwise.runtime.files import expand_home, size_in_bytes, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -115,7 +115,11 @@ def export_model(
     package = None if runtime is None else expand_home(runtime)
     model = entry.component(ExportJob(predictor, probabilities, package, bfloat16))
     tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
-    with _atomic_files(out, others) if suffix else _atomic_folder(out) as path:
+    with (
+        make_directory(out.parent),
+        _atomic_files(report_paths(out)) as (table, picture),
+        _atomic_files((out, *others)) if suffix else _atomic_folder(out) as (path, *_),
+    ):
         draft = ExportMetadata(
             version=version("pixelwise"),
             opset=model.opset,
@@ -146,7 +150,7 @@ def export_model(
         model.write(path, metadata)
         model.open(path)
         facts = _facts(metadata, target, [path, *(path.with_name(each.name) for each in others)], score)
-        write_report(out, measured, facts, config)
+        write_report(table, picture, measured, facts, config)
     return ExportResult(out, *report_paths(out), metadata, measured, (out, *others), score)
 
 
@@ -173,19 +177,17 @@ def _check_out(out: Path, suffix: str, others: Sequence[Path], overwrite: bool) 
 
 
 @contextmanager
-def _atomic_files(out: Path, others: Sequence[Path]) -> Iterator[Path]:
-    """Yield a temporary path of a file, see `atomic_write`. Other files beside it are written to their names there."""
-    with share_temporary_directories(), atomic_write(out) as path, ExitStack() as stack:
-        for other in others:
-            stack.enter_context(atomic_write(other))
-        yield path
+def _atomic_files(files: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield temporary paths of files of one folder, see `atomic_write`. They are in one temporary folder."""
+    with share_temporary_directories(), ExitStack() as stack:
+        yield [stack.enter_context(atomic_write(file)) for file in files]
 
 
 @contextmanager
-def _atomic_folder(out: Path) -> Iterator[Path]:
+def _atomic_folder(out: Path) -> Iterator[list[Path]]:
     """Yield a new folder that replaces `out` if the block succeeds, see `atomic_directory`."""
     with write_errors(out), atomic_directory(out, replace=True) as path:
-        yield path
+        yield [path]
 
 
 def _choose_version(

@@ -10,7 +10,6 @@ from PIL import Image
 
 from pixelwise.export.parity import Bytes, MeasuredImage
 from pixelwise.models.config import ModelConfig
-from pixelwise.runtime.atomic import atomic_write, write_text
 from pixelwise.visualization import mask_grid, to_display_image
 
 _EQUAL, _DIFFERENT = (238, 240, 242), (220, 20, 60)
@@ -31,23 +30,25 @@ def report_paths(out: Path) -> tuple[Path, Path]:
     return out.with_name(f"{out.name}-report.json"), out.with_name(f"{out.name}-report.png")
 
 
-def write_report(out: Path, measured: Sequence[MeasuredImage], facts: Mapping[str, Any], config: ModelConfig) -> None:
-    """Write the JSON file and the picture of `report_paths`.
+def write_report(
+    table: Path, picture: Path, measured: Sequence[MeasuredImage], facts: Mapping[str, Any], config: ModelConfig
+) -> None:
+    """Write the JSON file and the picture of a report.
 
     Args:
-        out: the exported file.
+        table: the JSON file.
+        picture: the picture.
         measured: the images.
         facts: other entries of the JSON file.
         config: the configuration of the model.
     """
-    table, picture = report_paths(out)
     images = [
         {"name": each.name, "width": each.image.shape[1], "height": each.image.shape[0], "equal": round(each.equal, 6)}
         for each in measured
     ]
-    with atomic_write(picture) as path:
-        draw_differences(measured, config).save(path)
-    write_text(table, json.dumps({**facts, "images": images}, indent=2) + "\n")
+    draw_differences(measured, config).save(picture)
+    text = json.dumps({**facts, "images": images}, indent=2) + "\n"
+    table.write_text(text, encoding="utf-8", errors="backslashreplace", newline="\n")
 
 
 def draw_differences(measured: Sequence[MeasuredImage], config: ModelConfig) -> Image.Image:

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
@@ -10,8 +11,8 @@ from pixelwise.errors import OutputExistsError, RunError, without_name
 from pixelwise.models.config import ModelConfig
 from pixelwise.models.hub import HubName, download_model, hub_errors, is_hub_name
 from pixelwise.models.model_card import CARD_FILE, SAMPLE_FILE, CardFacts, make_card
-from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, write_model_files
-from pixelwise.runtime.atomic import atomic_write, write_text
+from pixelwise.models.model_files import CONFIG_FILE, WEIGHTS_FILE, write_config, write_weights
+from pixelwise.runtime.atomic import make_directory, temporary_directory
 from pixelwise.runtime.files import expand_home, write_errors
 
 
@@ -28,6 +29,8 @@ class HubMethods:
     ) -> Path:
         """Write the model and its model card into a folder: model.safetensors, model.json, README.md and sample.png.
 
+        After an error, the folder is as before.
+
         Args:
             folder: the folder. It is made if it is missing.
             facts: facts for the card. `Run.save_pretrained` collects those of a run.
@@ -42,18 +45,24 @@ class HubMethods:
             OutputError: A file cannot be written.
         """
         folder = expand_home(folder)
-        names = [WEIGHTS_FILE, CONFIG_FILE, CARD_FILE, *([SAMPLE_FILE] if sample else [])]
-        for name in names:
-            if (folder / name).exists() and not overwrite:
-                raise OutputExistsError(f"{folder / name}: exists already; set `overwrite`, or choose another folder")
         facts = replace(facts or CardFacts(), has_sample=sample is not None)
-        with write_errors(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        write_model_files(folder, self.config, self._tensors())
+        card = make_card(self.config, facts)
+        writers: dict[str, Callable[[Path], object]] = {
+            WEIGHTS_FILE: lambda path: write_weights(path, self.config, self._tensors()),
+            CONFIG_FILE: lambda path: write_config(path, self.config),
+            CARD_FILE: lambda path: path.write_text(card, encoding="utf-8", errors="backslashreplace", newline="\n"),
+        }
         if sample is not None:
-            with atomic_write(folder / SAMPLE_FILE) as part:
-                shutil.copyfile(sample, part)
-        write_text(folder / CARD_FILE, make_card(self.config, facts))
+            writers[SAMPLE_FILE] = lambda path: shutil.copyfile(sample, path)
+        for name in writers:
+            if (folder / name).is_dir() or ((folder / name).exists() and not overwrite):
+                raise OutputExistsError(f"{folder / name}: exists already; set `overwrite`, or choose another folder")
+        with make_directory(folder), write_errors(folder), temporary_directory(folder) as part:
+            for name, write in writers.items():
+                with write_errors(folder / name):
+                    write(part / name)
+            for name in writers:
+                (part / name).replace(folder / name)
         return folder
 
     def _tensors(self) -> dict[str, Any]:

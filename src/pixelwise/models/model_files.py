@@ -38,12 +38,22 @@ def write_model_files(path: Path, config: ModelConfig, tensors: "Mapping[str, Te
         config: the configuration.
         tensors: the weights by name.
     """
+    with atomic_write(path / WEIGHTS_FILE) as temporary:
+        write_weights(temporary, config, tensors)
+    with atomic_write(path / CONFIG_FILE) as temporary:
+        write_config(temporary, config)
+
+
+def write_weights(path: Path, config: ModelConfig, tensors: "Mapping[str, Tensor]") -> None:
+    """Write model.safetensors to a path in a temporary directory, see `write_tensors`."""
     from pixelwise.models.tensor_files import write_tensors  # imports torch, which is_model does not need
 
-    with atomic_write(path / WEIGHTS_FILE) as temporary:
-        write_tensors(dict(tensors), temporary, {METADATA_KEY: config.model_dump_json()})
-    with atomic_write(path / CONFIG_FILE) as temporary:
-        temporary.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    write_tensors(dict(tensors), path, {METADATA_KEY: config.model_dump_json()})
+
+
+def write_config(path: Path, config: ModelConfig) -> None:
+    """Write model.json."""
+    path.write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
 
 
 def read_model_files(path: Path) -> "tuple[ModelConfig, dict[str, Tensor]]":

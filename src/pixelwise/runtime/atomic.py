@@ -36,10 +36,32 @@ def atomic_write(out: Path) -> Iterator[Path]:
     ...     path.write_text("complete or absent")
     """
     with write_errors(out):
-        _make_parent(out)
+        _make_directory(out.parent)
         with _temporary_path(out) if _shared is None else _shared.beside(out) as path:
             yield path
             path.replace(out)
+
+
+@contextmanager
+def make_directory(path: Path) -> Iterator[None]:
+    """Make a directory and its missing parents. Remove those that were made and are empty if the block fails.
+
+    Args:
+        path: the directory. It may exist.
+
+    Raises:
+        OutputError: It cannot be made, or the disk is full.
+    """
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    try:
+        with write_errors(path):
+            _make_directory(path)
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise
 
 
 def write_text(out: Path, text: str) -> None:
@@ -243,13 +265,13 @@ def _lock_directory(path: Path, exclusive: bool = False) -> tuple[int | None, bo
     return descriptor, True
 
 
-def _make_parent(out: Path) -> None:
+def _make_directory(path: Path) -> None:
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        if is_disk_full(error, out.parent):
+        if is_disk_full(error, path):
             raise
-        raise OutputError(f"{out.parent}: cannot be made ({error.strerror}); choose another directory") from None
+        raise OutputError(f"{path}: cannot be made ({error.strerror}); choose another directory") from None
 
 
 def _sync_directory(path: Path) -> None:
