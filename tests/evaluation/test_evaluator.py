@@ -40,7 +40,7 @@ def run(tiny_run: pw.Run, tmp_path: Path) -> pw.Run:
 
 def count_with_numpy(run: pw.Run, pets: pw.DatasetIndex, view: View | None = None) -> npt.NDArray[np.int64]:
     """Count the confusion matrix of the test split by numpy alone, one image after another."""
-    predictor = Predictor.load(run.path, view=view)
+    predictor = Predictor.load_run(run.path, view=view)
     confusion = np.zeros((3, 3), np.int64)
     for record in pets.test:
         assert isinstance(record.image, Path) and isinstance(record.mask, Path)
@@ -110,7 +110,7 @@ def test_a_model_of_whole_images_is_evaluated_with_windows(run: pw.Run, pets: pw
 
 
 def test_each_image_is_counted_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load_run(run.path)
     alone = np.zeros((3, 3), np.int64)
     for record in pets.test:
         alone += compute_confusion_matrix(predictor, [record], pets.read_spec).numpy()
@@ -120,7 +120,7 @@ def test_each_image_is_counted_once(run: pw.Run, pets: pw.DatasetIndex) -> None:
 
 
 def test_more_images_than_one_batch(run: pw.Run, pets: pw.DatasetIndex) -> None:
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load_run(run.path)
     many = [*pets.train, *pets.test]
     assert len(many) > 16
     parts = compute_confusion_matrix(predictor, many[:11], pets.read_spec) + compute_confusion_matrix(
@@ -238,7 +238,7 @@ def test_unreadable_files_raise_or_are_skipped(
 
 
 def test_large_masks_are_counted_in_bands(run: pw.Run, pets: pw.DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    predictor = Predictor.load(run.path, "cpu", "32-true")
+    predictor = Predictor.load_run(run.path, "cpu", "32-true")
     whole = compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec)
     monkeypatch.setattr("pixelwise.evaluation.counting._COUNTED_PIXELS", 1000)
     assert torch.equal(compute_confusion_matrix(predictor, pets.test[:2], pets.read_spec), whole)
@@ -265,7 +265,7 @@ class TestMetricsOnRequest:
     def test_results_equal_those_of_the_metric_alone(self, run: pw.Run, pets: pw.DatasetIndex) -> None:
         spec = {"name": "boundary_iou", "width": 0.05}
         result = pw.evaluate(run, pets, "test", out="auto", metrics=[spec, "image_iou"])
-        predictor = Predictor.load(run.path)
+        predictor = Predictor.load_run(run.path)
         expected = [build_metric(each, pets.classes, MULTICLASS) for each in (spec, "image_iou")]
         for record in pets.test:
             image, mask = read_image_and_mask(record, pets.read_spec)

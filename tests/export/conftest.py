@@ -39,4 +39,4 @@ def exported(small_sizes: None, run: Path, tmp_path_factory: pytest.TempPathFact
 @pytest.fixture(scope="package")
 def predictor(run: Path) -> Predictor:
     """Predict with the run, on the CPU in float32."""
-    return Predictor.load(run, "cpu", "32-true")
+    return Predictor.load_run(run, "cpu", "32-true")

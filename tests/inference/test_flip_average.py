@@ -56,7 +56,7 @@ def test_saved_models_are_loaded_with_it(tmp_path: Path) -> None:
     model = create_model()
     model.save(tmp_path)
     image = np.random.default_rng(0).integers(0, 256, (48, 40, 3), np.uint8)
-    loaded = pw.Predictor.load(tmp_path, "cpu", tta=True)
+    loaded = pw.Predictor.load_run(tmp_path, "cpu", tta=True)
     expected = pw.Predictor(model, "cpu", tta=True)
     difference = loaded.logits([image])[0] - expected.logits([image])[0]
     assert loaded.tta and difference.abs().max() < 1e-3

@@ -11,7 +11,6 @@ from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError, OutputExistsError
 from pixelwise.inference import large_file
 from pixelwise.inference.batch import predict_folder
-from pixelwise.inference.load_predictor import load_predictor
 from pixelwise.inference.predictor import Predictor
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
@@ -79,7 +78,7 @@ def test_wrong_thresholds_are_refused() -> None:
     with pytest.raises(ConfigError, match="that of leaf must be between 0 and 1, and is 1"):
         make_predictor(("background", "leaf"), {"leaf": 1})
     with pytest.raises(ConfigError, match="an exported file has no `thresholds`"):
-        load_predictor("model.onnx", thresholds={"leaf": 0.3})
+        Predictor.load("model.onnx", thresholds={"leaf": 0.3})
 
 
 def test_large_images_and_resumed_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

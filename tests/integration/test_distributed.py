@@ -128,7 +128,7 @@ def test_both_processes_end_when_the_time_is_over(out: Path) -> None:
 def test_validation_is_that_of_one_process(run: pw.Run, odd_pets: Path) -> None:
     data = pw.load_dataset(odd_pets)
     _, val_records = make_train_val_split(data, run.config)
-    predictor = Predictor.load(run.path)
+    predictor = Predictor.load_run(run.path)
     confusion = compute_confusion_matrix(predictor, val_records, data.read_spec, resolution="model")
     single = Metrics.from_confusion(confusion, data.classes, data.read_spec.task, len(val_records), "64x64")
     metrics = predictor.model.config.metrics

@@ -52,7 +52,7 @@ def test_a_model_learns_from_the_band_that_shows_the_object(dtype: type, tmp_pat
         data, tmp_path / "run", image_size=64, epochs=6, batch_size=4, lr=1e-2, freeze_encoder=True, defaults=False
     )
     predictor = pw.Predictor.load(run.path)
-    config = predictor.model.config
+    config = predictor.config
     assert config.mean is not None and config.std is not None
     assert len(config.mean) == len(config.std) == BANDS
     assert config.mean[0] == pytest.approx(99.5, abs=4) and config.mean[4] < 110, "statistics of the data"

@@ -28,6 +28,6 @@ def test_a_run_with_a_decoder_of_smp_trains_and_predicts(
     assert run.architecture_image.is_file()
     assert not [record for record in caplog.records if record.levelname == "WARNING"]
     predictor = pw.Predictor.load(run.path, device="cpu")
-    assert predictor.model.config.decoder == decoder
+    assert predictor.config.decoder == decoder
     height, width = predictor(str(pets.test[0].image)).mask.shape
     assert (height, width) != (64, 64)

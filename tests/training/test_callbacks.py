@@ -216,7 +216,7 @@ class TestDrawings:
         scores = [row["val_miou"] or 0.0 for row in run.read_metrics()]
         assert len(scores) == 3
         best = scores.index(max(scores)) + 1
-        config = pw.Predictor.load(run_path).model.config
+        config = pw.Predictor.load(run_path).config
         assert config.metrics["epoch"] == best and config.temperature != 1.0
         assert run.sample_image(best).exists() and run.history_image.exists() and run.samples_animation.exists()
         # It continues, and the drawings are replaced by those of the complete training.

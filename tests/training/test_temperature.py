@@ -19,7 +19,7 @@ class DrawnMasks:
 
     def __init__(self, run: pw.Run, pets: pw.DatasetIndex, temperature: float) -> None:
         self.read_spec = pets.read_spec
-        predictor = pw.Predictor.load(run.path, "cpu", "32-true")
+        predictor = pw.Predictor.load_run(run.path, "cpu", "32-true")
         generator = torch.Generator().manual_seed(0)
         self.items: list[tuple[Tensor, Tensor]] = []
         for record in pets.test[:4]:

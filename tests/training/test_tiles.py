@@ -45,7 +45,7 @@ def test_an_epoch_has_a_bounded_number_of_windows(run: pw.Run) -> None:
 
 def test_the_validation_is_that_of_blended_windows(run: pw.Run, thin: pw.DatasetIndex) -> None:
     """The metrics of the last epoch are those of the blended probabilities of the model at the working scale."""
-    predictor, (row,) = pw.Predictor.load(run.path, "cpu", "32-true"), run.read_metrics()
+    predictor, (row,) = pw.Predictor.load_run(run.path, "cpu", "32-true"), run.read_metrics()
     held_out = {line.split(",")[0] for line in (run.path / "split.csv").read_text().splitlines() if ",val" in line}
     task, total = predictor.task, predictor.task.zero_matrix(3)
     found = 0

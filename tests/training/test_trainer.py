@@ -94,7 +94,7 @@ class TestBestModel:
         scores = [row["val_miou"] or 0.0 for row in rows]
         best = scores.index(max(scores))
         assert equal_tensors(load_file(run.path / "model.safetensors"), models[best])
-        predictor = Predictor.load(run.path)
+        predictor = Predictor.load_run(run.path)
         assert predictor.model.config.metrics["val_miou"] == pytest.approx(scores[best], abs=1e-8)
         assert predictor.model.config.metrics["epoch"] == best + 1
         # An evaluation of the same images at the same size gives the same metrics.
@@ -106,7 +106,7 @@ class TestBestModel:
 
     def test_eval_scale_enlarges_whole_images(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         run = pw.train(pets, tmp_path / "run", **SMALL | {"epochs": 1, "eval_scale": 2.0})
-        predictor = Predictor.load(run.path)
+        predictor = Predictor.load_run(run.path)
         assert (run.config.image_size, predictor.model.config.size) == (32, 64)
         _, val_records = make_train_val_split(pets, run.config)
         confusion = compute_confusion_matrix(predictor, val_records, pets.read_spec, resolution="model")
@@ -141,7 +141,7 @@ class TestBestModel:
                 state.history[-1] = state.history[-1] | {"val_miou": 0.9 - 0.1 * state.epoch}
 
         run = pw.train(pets, tmp_path / "run", callbacks=[ChangeScore()], **SMALL | {"epochs": 1})
-        assert Predictor.load(run.path).model.config.metrics["val_miou"] != 0.8
+        assert Predictor.load_run(run.path).model.config.metrics["val_miou"] != 0.8
 
 
 def test_each_epoch_uses_each_image_once_in_a_new_order(pets: pw.DatasetIndex, tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ class TestTutorial:
         _, val_records = make_train_val_split(pets, config)
         assert set(val_records) < set(pets.test)
         assert set(states[0].sample_records) <= set(val_records)
-        assert Predictor.load(run.path)(Path(str(pets.test[0].image))).mask.shape[0] > 0
+        assert Predictor.load_run(run.path)(Path(str(pets.test[0].image))).mask.shape[0] > 0
         assert run.read_metrics()[0]["learning_rate"] == pytest.approx(1e-3)
 
     def test_settings(self) -> None:

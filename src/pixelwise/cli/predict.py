@@ -108,14 +108,16 @@ def predict_command(
             machine, else a new one on this machine.
     """
     from pixelwise.inference.batch import predict_folder
-    from pixelwise.inference.load_predictor import load_predictor
+    from pixelwise.inference.predictor import Predictor
     from pixelwise.inference.url_store import output_place
 
     model, sources = _order_arguments(run, images or [])
     place = output_place(out or _default_out(resume or overwrite))
     if isinstance(place, Path):
         check_output(place)
-    predictor = load_predictor(model, device, view, scale, tta, _parse_thresholds(thresholds or []))
+    predictor = Predictor.load(
+        model, device, view=view, scale=scale, tta=tta, thresholds=_parse_thresholds(thresholds or [])
+    )
     flags = {
         "--min-object": str(min_object),
         "--min-hole": str(min_hole),

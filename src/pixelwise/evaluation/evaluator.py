@@ -95,7 +95,7 @@ def evaluate(
     if out is not None:
         check_out(out)
     fabric = launch_fabric(device)
-    predictor = Predictor.load(run.path, fabric.device, view=view, scale=scale, tta=tta)
+    predictor = Predictor.load_run(run.path, fabric.device, view=view, scale=scale, tta=tta)
     data = data if data is not None else load_run_data(run, skip_unreadable=skip_unreadable)
     _check_classes(predictor, data, run)
     selection = select_images(run, data, split)

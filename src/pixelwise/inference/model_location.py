@@ -30,6 +30,11 @@ _MAX_NAMED = 3
 """Maximum number of runs that a message names."""
 
 
+def is_exported(path: str | Path) -> bool:
+    """Return True if a path has the name of an exported file. It need not exist."""
+    return expand_home(path).suffix.lower() in EXPORTED_SUFFIXES
+
+
 def is_model(path: str | Path) -> bool:
     """Return True if a path is that of a model.
 
@@ -91,8 +96,8 @@ def find_model(path: str | Path) -> Path:
     if place.name == CONFIG_FILE and place.is_file():
         place = place.parent
     if place.is_file():
-        if place.suffix.lower() in EXPORTED_SUFFIXES:
-            raise RunError(f"{place}: is an exported file, which predicts and is verified only; name its run here")
+        if is_exported(place):
+            raise RunError(f"{place}: is an exported file, which has no weights to train or export; name its run here")
         if place.suffix != _MODEL_SUFFIX:
             raise RunError(f"{place}: is not a model; name a run directory or a {_MODEL_SUFFIX} file")
         is_unnamed = place.name == WEIGHTS_FILE and (place.with_name(CONFIG_FILE)).exists()

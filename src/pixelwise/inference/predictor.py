@@ -1,32 +1,31 @@
-"""Prediction of masks at the images' own sizes."""
+"""Prediction of masks at the images' own sizes.
+
+This module imports torch when a model computes, so that `Predictor.load` opens an exported file without it.
+"""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from pixelwise.data.input_size import View
-from pixelwise.inference.fingerprint import fingerprint
-from pixelwise.inference.flip_average import FlipAverage
 from pixelwise.inference.image_predictor import ImagePredictor
-from pixelwise.inference.make_prediction import make_prediction
-from pixelwise.inference.model_location import load_model
+from pixelwise.inference.model_location import is_exported, load_model
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.thresholds import threshold_shift
-from pixelwise.inference.views import ImageView, make_view
 from pixelwise.models.config import ModelConfig
-from pixelwise.models.ensemble import SegmentationEnsemble
-from pixelwise.models.fold_batchnorm import FoldedModel
-from pixelwise.models.model import SegmentationModel
-from pixelwise.runtime.cpu import leave_one_core, limit_threads_to_idle_cores
-from pixelwise.runtime.device import resolve_device, use_bfloat16
+
+if TYPE_CHECKING:
+    import torch
+
+    from pixelwise.inference.views import ImageView
+    from pixelwise.models.ensemble import SegmentationEnsemble
+    from pixelwise.models.model import SegmentationModel
 
 
-class Predictor(ImagePredictor[torch.Tensor]):
+class Predictor(ImagePredictor["torch.Tensor"]):
     """Predict masks at the images' own sizes with a trained model.
 
     On a CPU, a call uses at most as many threads as cores are idle, see `limit_threads_to_idle_cores`.
@@ -60,14 +59,19 @@ class Predictor(ImagePredictor[torch.Tensor]):
 
     def __init__(
         self,
-        model: SegmentationModel | SegmentationEnsemble,
-        device: str | torch.device = "auto",
+        model: "SegmentationModel | SegmentationEnsemble",
+        device: "str | torch.device" = "auto",
         precision: str = "auto",
         view: View | None = None,
         scale: float | None = None,
         tta: bool = False,
         thresholds: Mapping[str, float] | None = None,
     ) -> None:
+        from pixelwise.inference.thresholds import threshold_shift
+        from pixelwise.inference.views import make_view
+        from pixelwise.runtime.cpu import limit_threads_to_idle_cores
+        from pixelwise.runtime.device import resolve_device, use_bfloat16
+
         self._arguments = (device, precision, view, scale, tta, thresholds)
         self.device = resolve_device(device) if isinstance(device, str) else device
         self.bfloat16 = use_bfloat16(self.device, precision)
@@ -85,32 +89,54 @@ class Predictor(ImagePredictor[torch.Tensor]):
     @staticmethod
     def load(
         run: str | Path | None = None,
-        device: str | torch.device = "auto",
+        device: "str | torch.device" = "auto",
         precision: str = "auto",
         view: View | None = None,
         scale: float | None = None,
         tta: bool = False,
         thresholds: Mapping[str, float] | None = None,
-    ) -> "Predictor":
-        """Load the best model of a run.
+    ) -> ImagePredictor[Any]:
+        """Load the best model of a run, or open an exported file.
 
         Args:
             run: the run directory, any directory with its model.safetensors, this file under any name, the model.json
                 beside it, or the directory of a group of runs. The models of a group predict together. Or a model on
                 the Hugging Face hub: "hf://user/name" or "hf://user/name@revision". None for the model for pets (cats
-                and dogs) in the package, see `load_bundled_model`.
-            device: see `Predictor`.
+                and dogs) in the package, see `load_bundled_model`. Or an exported file (.onnx, .xml or .pt2).
+            device: see `Predictor`. For an exported file, see `ExportedPredictor.load`, as for the other arguments.
             precision: see `Predictor`.
             view: see `Predictor`.
             scale: see `Predictor`.
             tta: see `Predictor`.
             thresholds: see `Predictor`.
 
+        Returns:
+            A `Predictor`, or an `ExportedPredictor` for an exported file. torch is imported for a run or a .pt2 file
+            only.
+
         Raises:
             RunError: The directory or file does not exist, its model is missing or damaged, or the hub cannot be
                 reached.
-            ConfigError: The device is not available, the view is unknown, or the scale is invalid.
+            ConfigError: The device is not available, the view is unknown, the scale is invalid, or an exported file
+                does not have an option.
         """
+        if run is not None and is_exported(run):
+            from pixelwise.inference.exported.predictor import ExportedPredictor
+
+            return ExportedPredictor.load(run, str(device), precision, view, scale, tta, thresholds)
+        return Predictor.load_run(run, device, precision, view, scale, tta, thresholds)
+
+    @staticmethod
+    def load_run(
+        run: str | Path | None = None,
+        device: "str | torch.device" = "auto",
+        precision: str = "auto",
+        view: View | None = None,
+        scale: float | None = None,
+        tta: bool = False,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> "Predictor":
+        """Load the best model of a run, see `load`. An exported file is refused, because it has no model in torch."""
         return Predictor(load_model(run), device, precision, view, scale, tta, thresholds)._fold()
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -121,16 +147,22 @@ class Predictor(ImagePredictor[torch.Tensor]):
     @property
     def uses_accelerator(self) -> bool:
         """True unless the argument `device` is the CPU."""
+        import torch
+
         return torch.device("cuda" if self._arguments[0] == "auto" else self._arguments[0]).type != "cpu"
 
     def _fold(self) -> "Predictor":
         """Compute with batch norms folded into convolutions, if the device is a CPU. Return this predictor."""
         self._is_folded = True
         if self.device.type == "cpu":
+            from pixelwise.models.fold_batchnorm import FoldedModel
+
             self._use_network(FoldedModel(self.model))
         return self
 
-    def _use_network(self, network: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    def _use_network(self, network: "Callable[[torch.Tensor], torch.Tensor]") -> None:
+        from pixelwise.inference.flip_average import FlipAverage
+
         self._network = FlipAverage(network, self.model.config) if self.tta else network
 
     def __repr__(self) -> str:
@@ -155,13 +187,16 @@ class Predictor(ImagePredictor[torch.Tensor]):
 
     def fingerprint(self) -> str:
         """Return a hash of the weights, the configuration and the options."""
+        from pixelwise.inference.fingerprint import fingerprint
+
         return fingerprint(self.model, self.options)
 
     def leave_one_core(self) -> AbstractContextManager[None]:
         """Use one thread less in the block, see `pixelwise.runtime.cpu.leave_one_core`."""
+        from pixelwise.runtime.cpu import leave_one_core
+
         return leave_one_core()
 
-    @limit_threads_to_idle_cores()
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
         """Predict the masks of several images. A model of whole images takes them in one forward pass.
 
@@ -176,19 +211,24 @@ class Predictor(ImagePredictor[torch.Tensor]):
         Returns:
             The prediction of each image, in order.
         """
-        return super().predict_batch(images, probabilities)
+        from pixelwise.runtime.cpu import limit_threads_to_idle_cores
 
-    def outputs(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+        with limit_threads_to_idle_cores():
+            return super().predict_batch(images, probabilities)
+
+    def outputs(self, images: Sequence[np.ndarray]) -> "list[torch.Tensor]":
         """Return `logits`."""
         return self.logits(images)
 
     def make(
-        self, image: np.ndarray, output: torch.Tensor, probabilities: bool, packed: bool, keep_logits: bool
+        self, image: np.ndarray, output: "torch.Tensor", probabilities: bool, packed: bool, keep_logits: bool
     ) -> Prediction:
         """Return the prediction of an image from its logits, see `ImagePredictor.to_prediction`."""
+        from pixelwise.inference.make_prediction import make_prediction
+
         return make_prediction(image, output, self.config, probabilities, keep_logits, packed, self.shift)
 
-    def logits(self, images: Sequence[np.ndarray]) -> list[torch.Tensor]:
+    def logits(self, images: Sequence[np.ndarray]) -> "list[torch.Tensor]":
         """Return the logits of several images.
 
         Args:
@@ -200,9 +240,7 @@ class Predictor(ImagePredictor[torch.Tensor]):
         """
         return self.image_view.logits(images)
 
-    @limit_threads_to_idle_cores()
-    @torch.inference_mode()
-    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: "torch.Tensor") -> "torch.Tensor":
         """Return the logits of a batch of images that already have the model's size.
 
         Args:
@@ -211,14 +249,19 @@ class Predictor(ImagePredictor[torch.Tensor]):
         Returns:
             (N, C, height, width) float32 on the predictor's device.
         """
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+        import torch
+
+        from pixelwise.runtime.cpu import limit_threads_to_idle_cores
+
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        with limit_threads_to_idle_cores(), torch.inference_mode(), autocast:
             return self._network(batch.to(self.device).contiguous(memory_format=torch.channels_last)).float()
 
 
 def _restore(
-    model: SegmentationModel | SegmentationEnsemble,
+    model: "SegmentationModel | SegmentationEnsemble",
     is_folded: bool,
-    arguments: tuple[str | torch.device, str, View | None, float | None, bool, Mapping[str, float] | None],
+    arguments: "tuple[str | torch.device, str, View | None, float | None, bool, Mapping[str, float] | None]",
 ) -> Predictor:
     """Return a predictor that was pickled."""
     predictor = Predictor(model, *arguments)

@@ -52,7 +52,7 @@ def _exported_file(model: str | Path, progress: Progress) -> Path:
     from pixelwise.export.export import export_model
     from pixelwise.inference.predictor import Predictor
 
-    predictor = Predictor.load(model, "cpu", "32-true")
+    predictor = Predictor.load_run(model, "cpu", "32-true")
     check_images(predictor.config)
     cache = user_cache_folder() / "exported"
     path = cache / f"{predictor.fingerprint()}-{version('pixelwise')}{ONNX_SUFFIX}"

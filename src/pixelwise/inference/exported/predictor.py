@@ -1,14 +1,15 @@
 """Predictions with an exported file, by the same functions as with a run."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from pixelwise.data.input_size import View
 from pixelwise.errors import ConfigError
 from pixelwise.inference.exported.exported_file import ExportedFile, ExportedOutput
 from pixelwise.inference.exported.open_file import open_exported
@@ -17,6 +18,9 @@ from pixelwise.inference.prediction import Prediction
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.files import expand_home
+
+_OF_RUNS = ("bfloat16", "forward", "image_view", "logits", "model", "shift")
+"""Attributes of `Predictor` that an exported file cannot have, because they are those of a network in torch."""
 
 
 class ExportedPredictor(ImagePredictor[ExportedOutput]):
@@ -27,26 +31,62 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
 
     Attributes:
         file: the exported file.
+        device: "cpu".
+        tta: False.
 
     >>> predictor = ExportedPredictor.load("pets.onnx")  # doctest: +SKIP
     >>> predictor("cat.jpg").overlay().save("cat.png")  # doctest: +SKIP
     """
 
+    device = "cpu"
+    tta = False
+
     def __init__(self, file: ExportedFile) -> None:
         self.file = file
 
     @staticmethod
-    def load(path: str | Path) -> "ExportedPredictor":
+    def load(
+        path: str | Path,
+        device: str = "auto",
+        precision: str = "auto",
+        view: View | None = None,
+        scale: float | None = None,
+        tta: bool = False,
+        thresholds: Mapping[str, float] | None = None,
+    ) -> "ExportedPredictor":
         """Open an exported file.
 
         Args:
             path: the file.
+            device: "auto" or "cpu".
+            precision: "auto" for that of the file, or "32-true" for a file in float32.
+            view: None or "whole".
+            scale: None. A file has only the view "whole".
+            tta: False.
+            thresholds: None. Those of the file are set by its export.
 
         Raises:
             RunError: The file is missing, damaged, or not an exported file of pixelwise.
-            ConfigError: The package that computes it is not installed.
+            ConfigError: The package that computes it is not installed, or the file has no such option.
         """
-        return ExportedPredictor(open_exported(expand_home(path)))
+        if device not in ("auto", "cpu"):
+            raise ConfigError(f"{path}: an exported file predicts on the CPU; leave out `device`, or use the run")
+        given = {"view": view not in (None, "whole"), "scale": scale is not None, "tta": tta}
+        given["thresholds"] = bool(thresholds)
+        for name in (name for name, is_given in given.items() if is_given):
+            raise ConfigError(f"{path}: an exported file has no `{name}`; leave it out, or use the run")
+        file = open_exported(expand_home(path))
+        if precision != "auto" and (precision, file.metadata.precision) != ("32-true", "float32"):
+            raise ConfigError(f"{path}: computes in {file.metadata.precision}; leave out `precision`, or use the run")
+        return ExportedPredictor(file)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise AttributeError with the fix for an attribute that only the predictor of a run has."""
+            if name in _OF_RUNS:
+                raise AttributeError(f"{self.file.path}: an exported file has no `{name}`; load its run for that")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the path: the copy opens the file again."""

@@ -65,7 +65,7 @@ class SamplePredictions(Callback):
         if not self._pairs or state.best_epoch == 0 or out.exists():
             return
         with warn_on_failure(f"{out.parent.name}/{out.name}"):
-            predictor = Predictor.load(state.run.path, state.model.mean.device)
+            predictor = Predictor.load_run(state.run.path, state.model.mean.device)
             save_image(self._grid(state, predictor, _title(state.best_epoch, state.history)), out)
 
     def _animate(self, state: TrainState) -> None:
