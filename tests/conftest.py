@@ -27,6 +27,9 @@ if sys.platform == "win32":
 _CACHE = tempfile.TemporaryDirectory(prefix="pixelwise-tests-")
 os.environ["PIXELWISE_CACHE"] = _CACHE.name
 
+# Some tests import onnxruntime, which would send data about its use.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
 # Tensors in tests are tiny: with several threads they wait for each other. The processes that tests start inherit this.
 os.environ["OMP_NUM_THREADS"] = "1"
 torch.set_num_threads(1)

@@ -12,7 +12,7 @@ from pixelwise.export.base import ExportJob
 from pixelwise.export.network import export_network
 from pixelwise.export.onnx_graph import OPSET, join_job
 from pixelwise.inference.exported.metadata import METADATA_KEY, ExportMetadata
-from pixelwise.inference.exported.onnx_file import OnnxFile
+from pixelwise.inference.exported.onnx_file import OnnxFile, import_onnxruntime
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.models.config import ModelConfig
 
@@ -56,6 +56,7 @@ class OnnxModel:
 
     def quantized(self, inputs: Sequence[npt.NDArray[np.uint8]]) -> Iterator[tuple[int, "OnnxModel"]]:
         """Yield versions with 8-bit integers, see `ExportedModel`."""
+        import_onnxruntime()  # before pixelwise.export.quantize does
         from pixelwise.export.quantize import quantized_networks
 
         for float_layers, network in quantized_networks(self._network, inputs):

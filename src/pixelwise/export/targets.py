@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pixelwise.errors import ConfigError
 from pixelwise.export.base import EXPORTERS, ExportedModel, ExportJob
 from pixelwise.export.web.folder import NO_INT8
+from pixelwise.inference.exported.onnx_file import import_onnxruntime
 from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX, WEIGHTS_SUFFIX
 
 __all__ = ["EXPORTERS"]
@@ -23,7 +24,7 @@ _NO_INT8 = (
 def onnx(job: ExportJob) -> ExportedModel:
     """Convert a model to one ONNX file, see `pixelwise.export.onnx_exporter`."""
     with _needs("onnx", ("onnx", "onnxruntime", "onnxscript")):
-        import onnxruntime  # noqa: F401 (the export measures the file with it)
+        import_onnxruntime()  # the export measures the file with it
 
         from pixelwise.export.onnx_exporter import export_onnx
     return export_onnx(job)
@@ -57,7 +58,7 @@ def torch(job: ExportJob) -> ExportedModel:
 def web(job: ExportJob) -> ExportedModel:
     """Convert a model to a page that computes masks in a browser, see `pixelwise.export.web`."""
     with _needs("onnx", ("onnx", "onnxruntime", "onnxscript")):
-        import onnxruntime  # noqa: F401 (the export measures the file with it)
+        import_onnxruntime()  # the export measures the file with it
 
         from pixelwise.export.web.exporter import export_web
     return export_web(job)

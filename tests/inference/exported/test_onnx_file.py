@@ -1,6 +1,9 @@
 """Exported files that are damaged, of another kind, or from a stranger: one line with the file and the fix."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +23,28 @@ from tests.export.helpers import make_config, write_file
 def path(tmp_path: Path) -> Path:
     """Write a file."""
     return write_file(tmp_path / "model.onnx", make_config())
+
+
+@pytest.mark.parametrize(("variables", "seen"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
+def test_onnx_runtime_is_imported_without_its_telemetry(
+    path: Path, tmp_path: Path, variables: dict[str, str], seen: str
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text(
+        "import os\n\nprint(os.environ.get('ORT_DISABLE_TELEMETRY'))\nraise ImportError\n"
+    )
+    code = (
+        "import os, sys, pixelwise as pw\n"
+        "try:\n    pw.ExportedPredictor.load(sys.argv[1])\nexcept pw.ConfigError as error:\n    print(error)\n"
+        "print(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"} | variables
+    environment["PYTHONPATH"] = os.pathsep.join([str(tmp_path), *sys.path])
+    done = subprocess.run(
+        [sys.executable, "-c", code, path], env=environment, capture_output=True, text=True, check=True
+    )
+    imported, error, after = done.stdout.splitlines()
+    assert imported == seen and "needs onnxruntime; pip install 'pixelwise[onnx]'" in error
+    assert after == str(variables.get("ORT_DISABLE_TELEMETRY")), "the environment is not changed"
 
 
 def change_metadata(path: Path, **fields: Any) -> None:

@@ -11,6 +11,7 @@ import urllib.request
 from pathlib import Path
 
 from pixelwise.errors import ConfigError, first_line
+from pixelwise.inference.exported.onnx_file import import_onnxruntime
 from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.files import expand_home, user_cache_folder
 
@@ -55,7 +56,7 @@ def read_runtime(source: str | Path | None = None) -> dict[str, bytes]:
             not installed.
     """
     try:
-        import onnxruntime  # its package has the licenses
+        onnxruntime = import_onnxruntime()  # its package has the licenses
     except ImportError:
         raise ConfigError("the page needs onnxruntime; pip install 'pixelwise[onnx]'") from None
     content = _cached() if source is None else _read(expand_home(source))

@@ -1,5 +1,6 @@
 """An ONNX file that `pixelwise export` wrote, opened with ONNX Runtime."""
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -30,6 +31,27 @@ _LOCATION = re.compile(
     r"\[ONNXRuntimeError\] : \d+ : \w+ : |(Load model from .*? failed: ?)|/[^ ]*onnxruntime/[^ ]+:\d+ .*?\) (?=[A-Z])"
 )
 """Parts of ONNX Runtime's messages that state where in its source code an error was raised."""
+
+_NO_TELEMETRY = "ORT_DISABLE_TELEMETRY"
+"""The environment variable that ONNX Runtime reads when it is imported."""
+
+
+def import_onnxruntime() -> Any:
+    """Return the package onnxruntime. Its import starts to send data about its use, which this function prevents.
+
+    A user who sets the environment variable ORT_DISABLE_TELEMETRY decides instead.
+
+    Raises:
+        ImportError: It is not installed.
+    """
+    is_set = _NO_TELEMETRY in os.environ
+    os.environ.setdefault(_NO_TELEMETRY, "1")
+    try:
+        import onnxruntime
+    finally:
+        if not is_set:
+            os.environ.pop(_NO_TELEMETRY, None)
+    return onnxruntime
 
 
 class OnnxFile(ExportedFile):
@@ -119,7 +141,7 @@ def _open_session(path: Path, threads: int, optimize: bool) -> Any:
         optimize: see `OnnxFile`.
     """
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise ConfigError(f"{path}: needs onnxruntime; pip install 'pixelwise[onnx]'") from None
     check_readable(path)
