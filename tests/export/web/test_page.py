@@ -114,6 +114,9 @@ def test_a_table_shows_the_classes(page: "Page", predictor: Predictor, tmp_path:
         assert float(fraction.removesuffix(" %")) == pytest.approx(
             100 * int(pixels.replace(",", "")) / prediction.mask.size, abs=0.051
         )
+    swatches = article.locator(".swatch").evaluate_all("all => all.map(each => each.style.background)")
+    colors = [f"rgb({', '.join(map(str, color))})" for color in predictor.config.palette]
+    assert swatches == [colors[0], "", colors[2]], "the mask is transparent in the background"
     label = article.get_by_role("img").get_attribute("aria-label")
     assert label is not None and label.startswith("turned.jpg with its mask: pet ")
 
@@ -132,7 +135,9 @@ def test_it_works_with_the_keyboard(page: "Page", tmp_path: Path) -> None:
         page.keyboard.press("Tab")
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
-    assert slider.input_value() == "1"
+    assert slider.input_value() == "1" and slider.get_attribute("aria-valuetext") == "1 %"
+    tree = page.get_by_role("article", name="turned.jpg", exact=True).aria_snapshot()
+    assert "status" not in tree, "a screen reader says the value of the slider once"
     assert page.locator("canvas").nth(1).evaluate("canvas => canvas.style.opacity") == "0.01"
     page.keyboard.press("Tab")
     assert download(page, lambda: page.keyboard.press("Enter"), tmp_path).name == "turned_mask.png"
@@ -157,6 +162,22 @@ def test_images_are_dropped(page: "Page", tmp_path: Path) -> None:
     assert page.get_by_role("article").first.inner_text().endswith("cannot decode it. Convert it to JPEG or PNG.")
     page.get_by_role("button", name="Remove all images").click()
     assert page.get_by_role("article").count() == 0
+
+
+def test_images_that_are_dropped_too_early_are_not_lost_silently(browser: "Browser", url: str) -> None:
+    page = browser.new_page(service_workers="block")
+    page.route("**/model.onnx", lambda route: None)  # a slow download
+    page.goto(url)
+    transfer = page.evaluate_handle(
+        """() => {
+            const transfer = new DataTransfer();
+            transfer.items.add(new File(["image"], "early.png", {type: "image/png"}));
+            return transfer;
+        }"""
+    )
+    page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
+    assert page.locator("#status").inner_text().startswith("The model is not ready. Drop the images again")
+    page.close()
 
 
 def test_the_camera_takes_an_image(page: "Page") -> None:

@@ -352,22 +352,25 @@ function drawPictures(result) {
   const shown = metadata.model.classes.map((label, index) => `${label} ${percent(result.counts[index] / (width * height))}`);
   stack.setAttribute("aria-label", `${name} with its mask: ${shown.join(", ")}`);
   const slider = element("input", { type: "range", min: 0, max: 100, value: 50 });
-  const output = element("output");
+  const text = element("span", { className: "value" });
+  text.setAttribute("aria-hidden", "true"); // the slider has the same text
   const show = () => {
     overlay.style.opacity = slider.value / 100;
-    output.textContent = `${slider.value} %`;
+    text.textContent = `${slider.value} %`;
+    slider.setAttribute("aria-valuetext", text.textContent);
   };
   slider.addEventListener("input", show);
   slider.setAttribute("aria-label", `Mask of ${name}: opacity`);
   show();
-  return element("div", {}, [stack, element("div", { className: "slider" }, [element("span", { textContent: "Mask" }), slider, output])]);
+  return element("div", {}, [stack, element("div", { className: "slider" }, [element("span", { textContent: "Mask" }), slider, text])]);
 }
 
 function drawTable({ counts, width, height }) {
   const { classes, palette } = metadata.model;
   const rows = classes.map((label, index) => {
-    const swatch = element("span", { className: "swatch" });
-    swatch.style.background = `rgb(${palette[index].join(" ")})`;
+    const isDrawn = !settings.background.includes(index);
+    const swatch = element("span", { className: isDrawn ? "swatch" : "swatch none" });
+    if (isDrawn) swatch.style.background = `rgb(${palette[index].join(" ")})`;
     const name = element("th", { scope: "row" }, [swatch, label]);
     const fraction = element("td", { className: "number", textContent: percent(counts[index] / (width * height)) });
     return element("tr", {}, [name, fraction, element("td", { className: "number", textContent: counts[index].toLocaleString("en") })]);
@@ -396,6 +399,7 @@ function drawResult(article, result) {
 function addImage(blob, name) {
   const text = element("p", { textContent: "waiting …" });
   const article = element("article", {}, [element("h2", { textContent: name }), text]);
+  article.setAttribute("aria-label", name);
   article.setAttribute("aria-busy", "true");
   find("results").prepend(article);
   find("all").hidden = false;
@@ -422,7 +426,9 @@ function addImage(blob, name) {
 }
 
 function addFiles(files) {
-  if (backend) for (const file of files) addImage(file, file.name);
+  if (!files.length) return; // text was dropped
+  if (!backend) return (find("status").textContent = "The model is not ready. Drop the images again after the self-test.");
+  for (const file of files) addImage(file, file.name);
 }
 
 async function openCamera() {
