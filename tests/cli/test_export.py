@@ -1,6 +1,7 @@
 """`pixelwise export` and `pixelwise verify`, and predictions with exported files."""
 
 import csv
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -141,6 +142,28 @@ class TestRefused:
         result = run_cli("predict", file, tmp_path / "map.tif", "--out", tmp_path / "masks")
         assert result.code == 1
         assert "map.tif: is large or has a georeference" in result.err and "predict it with the run" in result.err
+
+
+def test_evaluate_a_file(
+    run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parity, "ODD_SIZES", {"one pixel": (1, 1)})
+    file = tmp_path / "pets.onnx"
+    assert run_cli("export", run_copy, "--out", file).code == 0
+    result = run_cli("evaluate", file, pets_folder)
+    assert (result.code, result.err) == (0, "")
+    assert f"model: {file} (onnxruntime, float32)" in result.out
+    assert "must be exported with --probabilities" in result.out
+    assert f"evaluation: {tmp_path / 'pets-evaluation-test.json'}" in result.out
+    run_cli("evaluate", run_copy, pets_folder)
+    values = [
+        json.loads(path.read_text())["miou"]
+        for path in (tmp_path / "pets-evaluation-test.json", run_copy / "evaluation-test.json")
+    ]
+    assert values[0] == pytest.approx(values[1], abs=0.01)
+    assert_one_line_error(run_cli("evaluate", file), "does not state where its data set is")
+    assert_one_line_error(run_cli("evaluate", file, pets_folder, "--resolution", "model"), "leave out --resolution")
+    assert_one_line_error(run_cli("evaluate", file, pets_folder, "--view", "tiles"), "has no --view; leave it out")
 
 
 def test_a_prediction_does_not_import_torch(photos: Path, tmp_path: Path) -> None:

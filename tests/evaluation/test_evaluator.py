@@ -153,7 +153,7 @@ def test_json_file_has_all_metrics(run: pw.Run, pets: pw.DatasetIndex) -> None:
     assert set(stored) == {
         "accuracy", "miou", "classes", "confusion", "images", "resolution", "split", "left_out",
         "evaluated_on", "warning", "note", "intervals", "boundary", "calibration", "lowest_label_quality",
-        "ms_per_image", "device", "tta", "view", "scale",
+        "ms_per_image", "device", "tta", "view", "scale", "model", "computation",
     }  # fmt: skip
     assert list(stored["classes"]) == list(pets.classes)
     for name, values in stored["classes"].items():

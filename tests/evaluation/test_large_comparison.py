@@ -61,7 +61,7 @@ def test_what_is_kept_of_a_large_image(record: Record, monkeypatch: pytest.Monke
     (whole,) = Comparisons(model, [record], SPEC, "original")
     lower_the_limit(monkeypatch)
     monkeypatch.setattr(large_comparison, "SMALL_SIDE", HEIGHT // 2)
-    monkeypatch.setattr(large_comparison, "_SAMPLED_LOGITS", 1000)
+    monkeypatch.setattr(large_comparison, "SAMPLED_LOGITS", 1000)
     monkeypatch.setattr(tally, "_PROBABILITY_PIXELS", 1200)
     (kept,) = Comparisons(model, [record], SPEC, "original")
     assert not isinstance(whole, pw.DataError) and not isinstance(kept, pw.DataError)

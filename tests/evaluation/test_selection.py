@@ -70,7 +70,7 @@ class TestChoice:
         with pytest.raises(DataError, match="no test or val split, and the training used all of its images"):
             select_images(run, replace(data, test=()), None)
         (run.path / "split.csv").unlink()
-        with pytest.raises(DataError, match=r"has no split\.csv that lists the images it held out; choose a `split`"):
+        with pytest.raises(DataError, match=r"and the run has no split\.csv; choose a `split`"):
             select_images(run, replace(data, test=()), None)
 
 
@@ -119,7 +119,7 @@ class TestImagesThatWereTrainedOn:
         members = tuple(Member(name=name, train_images=4, val_images=4) for name in ("fold-1", "fold-2"))
         RunGroup(run.path, "folds", MULTICLASS, members).write()
         found = select_images(run, pets, "train")
-        assert len(found.trained_on) == len(found.records) and found.is_checked and found.chose_epoch == 0
+        assert len(found.trained_on) == len(found.records) and found.unchecked == "" and found.chose_epoch == 0
         with pytest.raises(DataError, match="the training used all of its images"):
             select_images(run, replace(pets, test=()), None)
 

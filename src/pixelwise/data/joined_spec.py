@@ -14,7 +14,7 @@ from pixelwise.data.join import class_indices, dataset_names, join_datasets
 from pixelwise.data.load import load_dataset
 from pixelwise.data.schema import ReadSpec
 from pixelwise.data.spec import DatasetSpec, read_spec_file
-from pixelwise.errors import ConfigError, printable
+from pixelwise.errors import ConfigError, RunError, printable
 from pixelwise.palette import parse_hex, to_hex
 from pixelwise.runtime.yaml_text import yaml_text
 
@@ -155,17 +155,42 @@ def spec_roots(spec: AnySpec) -> tuple[str, ...]:
     return known if len(known) == len(roots) else ()
 
 
+def without_roots(spec: AnySpec) -> AnySpec:
+    """Return a spec that does not store where its data sets are, see `with_roots`."""
+    if isinstance(spec, DatasetSpec):
+        return spec.model_copy(update={"root": None})
+    return spec.model_copy(
+        update={"sets": {name: each.model_copy(update={"root": None}) for name, each in spec.sets.items()}}
+    )
+
+
+def parse_any_spec(path: Path, fields: Mapping[str, object]) -> AnySpec:
+    """Return the spec of either kind that a file contains.
+
+    Args:
+        path: the file, for the error.
+        fields: the spec as JSON types.
+
+    Raises:
+        RunError: The spec is invalid.
+    """
+    try:
+        return _build_any_spec(**fields)
+    except ValueError as error:  # also pydantic's
+        raise RunError(f"{path}: its label map cannot be read ({' '.join(str(error).split())[:300]})") from None
+
+
+def _build_any_spec(**fields: object) -> AnySpec:
+    return JoinedSpec.model_validate(fields) if "sets" in fields else DatasetSpec.model_validate(fields)
+
+
 def read_any_spec(path: Path) -> AnySpec:
     """Read a spec of either kind from a YAML file.
 
     Raises:
         RunError: The file is missing or damaged. The message names it.
     """
-
-    def build(**fields: object) -> AnySpec:
-        return JoinedSpec.model_validate(fields) if "sets" in fields else DatasetSpec.model_validate(fields)
-
-    return read_spec_file(path, build)
+    return read_spec_file(path, _build_any_spec)
 
 
 def load_with_spec(

@@ -1,5 +1,6 @@
 """Pairs of the true and the predicted mask of each image of an evaluation."""
 
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,10 @@ from pixelwise.data.record_parts import open_undecodable
 from pixelwise.data.resize import resize_mask
 from pixelwise.data.schema import ReadSpec, Record
 from pixelwise.errors import DataError
-from pixelwise.evaluation.large_comparison import LargeComparison
+from pixelwise.evaluation.large_comparison import SAMPLED_LOGITS, LargeComparison
+from pixelwise.evaluation.model_source import EvaluatedPredictor
 from pixelwise.evaluation.resolution import Resolution
+from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.predictor import Predictor
 from pixelwise.runtime.progress import Progress, no_progress
 from pixelwise.runtime.threads import batched, prefetch_map
@@ -36,8 +39,9 @@ class Comparison:
         image: (H, W, channels) uint8.
         mask: the true mask at the size of the comparison, uint8, 255 = ignore. All other values are class indices.
         prediction: the predicted mask of the same shape, uint8.
-        logits: (C, h, w) float32 on the predictor's device, see `Predictor.logits`.
-        model_mask: the true mask at the size of the logits, uint8, on the predictor's device.
+        logits: (C, h, w) float32 on the predictor's device, see `Predictor.logits`. For an exported file, those of its
+            probabilities at pixels on a grid, or none, (C, 0, 0), if it has no probabilities.
+        model_mask: the true mask at the pixels of the logits, uint8, on the predictor's device.
         confusion: the counts of all pixels if the image is too large to be decoded, see `LargeComparison`. The other
             attributes have only a part of the pixels then. Else None.
     """
@@ -69,7 +73,7 @@ class Comparisons:
 
     def __init__(
         self,
-        predictor: Predictor,
+        predictor: EvaluatedPredictor,
         records: Sequence[Record],
         read_spec: ReadSpec,
         resolution: Resolution,
@@ -112,10 +116,13 @@ class Comparisons:
             return DataError(f"{record.image}: not enough memory to read it; cut it into tiles, or make it smaller")
 
     def _cost(self, record: Record) -> int:
-        return decoded_bytes(record.image, len(self.predictor.model.config.mean))
+        return decoded_bytes(record.image, len(self.predictor.config.mean))
 
     def _predict(self, pairs: Sequence[Pair]) -> Iterator[Comparison | DataError]:
         """Yield the comparison of each (image, mask) pair, or a DataError if memory does not suffice."""
+        if isinstance(self.predictor, ExportedPredictor):
+            yield from self._predict_file(self.predictor, pairs)
+            return
         batch = self.predictor.outputs_each([image for image, _ in pairs])
         for image, mask in pairs:
             started = time.perf_counter()
@@ -129,8 +136,35 @@ class Comparisons:
             else:
                 yield self._compare(image, mask, prediction, logits)
 
+    def _predict_file(self, predictor: ExportedPredictor, pairs: Sequence[Pair]) -> Iterator[Comparison | DataError]:
+        """Yield the comparisons of `_predict` for an exported file, at the images' own sizes."""
+        results = predictor.predict_each([image for image, _ in pairs], predictor.file.has_probabilities)
+        for image, true in pairs:
+            started = time.perf_counter()
+            result = next(results)
+            self.predict_seconds += time.perf_counter() - started
+            if isinstance(result, DataError):
+                yield result
+                continue
+            prediction = torch.from_numpy(result.mask)
+            mask = self.read_spec.partial_labels.to_comparable(torch.from_numpy(true), prediction)
+            if result.probabilities is None:
+                logits = torch.zeros(len(predictor.classes), 0, 0)
+                yield Comparison(image, mask, prediction, logits, mask[..., :0, :0])
+                continue
+            step = math.ceil(math.sqrt(image.shape[0] * image.shape[1] / SAMPLED_LOGITS))
+            probabilities = torch.from_numpy(result.probabilities[:, ::step, ::step].copy())
+            logits = predictor.config.temperature * predictor.task.inverse_activate(probabilities)
+            yield Comparison(image, mask, prediction, logits, mask[..., ::step, ::step])
+
     def _compare_windows(self, record: Record, windows: RecordWindows) -> Comparison | DataError:
         """Return the comparison of an image that is too large to be decoded, or a DataError if it cannot be read."""
+        if isinstance(self.predictor, ExportedPredictor):
+            windows.close()
+            return DataError(
+                "is too large to be decoded, and an exported file does not read images in parts; evaluate the run, or "
+                "cut the image into tiles"
+            )
         started = time.perf_counter()
         # The prediction has windows of its own, because its rows are ahead of those that are compared.
         rows = open_undecodable(record, self.read_spec, keeps_tiles=True)
@@ -159,6 +193,7 @@ class Comparisons:
         """Return the predicted mask at the size of the comparison."""
         if self.resolution == "model":
             return self.predictor.task.logits_to_mask(logits).cpu()
+        assert isinstance(self.predictor, Predictor)
         prediction = self.predictor.to_prediction(image, logits)
         return prediction if isinstance(prediction, DataError) else torch.from_numpy(prediction.mask)
 

@@ -15,8 +15,9 @@ from pixelwise.data.schema import ReadSpec, Record, Split
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.evaluation.comparison import Comparisons
 from pixelwise.evaluation.counting import count_pixels
+from pixelwise.evaluation.model_source import EvaluatedPredictor, ModelSource, computation_of
 from pixelwise.evaluation.resolution import Resolution
-from pixelwise.evaluation.selection import Selection, load_run_data, select_images
+from pixelwise.evaluation.selection import Selection, select_images
 from pixelwise.evaluation.tally import ImageCounts, Tally
 from pixelwise.evaluation.write import check_out, write_evaluation
 from pixelwise.inference.predictor import Predictor
@@ -48,19 +49,24 @@ def evaluate(
     scale: float | None = None,
     row_progress: Progress = no_progress,
 ) -> Evaluation:
-    """Evaluate a run's best model on images that it was not trained on.
+    """Evaluate a run's best model, or an exported file, on images that it was not trained on.
+
+    Masks of an exported file are compared at the images' own sizes, so `resolution`, `view`, `scale` and `tta` are for
+    runs. Calibration and label quality need the probabilities of the file.
 
     Under `torchrun`, each process evaluates a part of the images. All processes return the result of the full split.
     Only the process with rank 0 writes files.
 
     Args:
-        run: a run, or its directory.
-        data: a data set with the model's classes in the same order. None for the data set of the training.
+        run: a run, its directory, or an exported file (.onnx, .xml or .pt2).
+        data: a data set with the model's classes in the same order. None for the data set of the training, which an
+            exported file does not state.
         split: "train", "val" or "test". "val" selects the images that the training held out if the data set has no
             such split. None selects the test split if the data set has one, else "val". If the data set has neither and
             the training used none of its images, None selects all images.
         out: the JSON file to write, whose name ends with .json. Any other path is a directory, for
-            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory, and None writes nothing.
+            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory, or
+            <name>-evaluation-<split>.json beside an exported file. None writes nothing.
             An HTML page and a CSV file of the same name are written beside the JSON file.
         resolution: "original" compares masks at each image's own size. "model" compares them at the size of the
             model's output, with true masks resized by nearest-neighbor interpolation.
@@ -81,27 +87,31 @@ def evaluate(
 
     Raises:
         ConfigError: A metric is unknown or listed twice, the device is not available, the view is unknown, the scale is
-            invalid, or `out` ends with .html or .csv.
+            invalid, an exported file does not have an option, or `out` ends with .html or .csv.
         DataError: The split is empty, the classes differ from the model's, the data set of the training is gone, a file
             cannot be read, or no file of the split can be read.
         OutputError: A file cannot be written.
         OutputExistsError: `out`, or a file beside it that would be written, exists already.
-        RunError: The run does not exist or has no model.
+        RunError: The run does not exist or has no model, or the exported file is damaged.
 
     >>> evaluate("runs/pets").metrics.mean_iou  # doctest: +SKIP
     0.75
     """
-    run = run if isinstance(run, Run) else Run.open(Path(run))
+    source = ModelSource.open(run)
     if out is not None:
         check_out(out)
-    fabric = launch_fabric(device)
-    predictor = Predictor.load_run(run.path, fabric.device, view=view, scale=scale, tta=tta)
-    data = data if data is not None else load_run_data(run, skip_unreadable=skip_unreadable)
-    _check_classes(predictor, data, run)
-    selection = select_images(run, data, split)
-    tally = Tally(
-        predictor.task, predictor.classes, _build_metrics(metrics, predictor), predictor.model.config.temperature
-    )
+    if source.run is None and resolution == "model":
+        raise ConfigError(
+            f"{run}: an exported file gives masks at the images' own sizes; leave out `resolution`, or evaluate the run"
+        )
+    # An exported file computes on the CPU, and refuses other devices.
+    file = source.predictor(device, view, scale, tta) if source.run is None else None
+    fabric = launch_fabric(device if file is None else "cpu")
+    predictor = file or source.predictor(fabric.device, view, scale, tta)
+    data = data if data is not None else source.load_data(skip_unreadable=skip_unreadable)
+    _check_classes(predictor, data, source.path)
+    selection = select_images(source.run, data, split)
+    tally = Tally(predictor.task, predictor.classes, _build_metrics(metrics, predictor), predictor.config.temperature)
     own_records = selection.records[fabric.global_rank :: fabric.world_size]
     compared = Comparisons(predictor, own_records, data.read_spec, resolution, progress, row_progress)
     errors = _add_all(compared, tally, fabric, skip_unreadable)
@@ -111,14 +121,14 @@ def evaluate(
         chosen = "" if selection.split == "all" else f" of the {selection.split} split"
         raise DataError(f"{data.root}: no image{chosen} can be used: {skipped[0]}")
     tally.gather(fabric)
-    evaluation = _summarize(tally, selection, skipped, data, predictor, resolution, seconds)
+    evaluation = _summarize(tally, selection, skipped, data, predictor, resolution, seconds, source.path)
     if out is None or not fabric.is_global_zero:
         return evaluation
-    return replace(evaluation, path=write_evaluation(run, evaluation, out))
+    return replace(evaluation, path=write_evaluation(source.path, evaluation, out))
 
 
 def compute_confusion_matrix(
-    predictor: Predictor, records: Sequence[Record], read_spec: ReadSpec, resolution: Resolution = "original"
+    predictor: EvaluatedPredictor, records: Sequence[Record], read_spec: ReadSpec, resolution: Resolution = "original"
 ) -> Tensor:
     """Count the pixels of records by true and predicted class.
 
@@ -144,15 +154,15 @@ def compute_confusion_matrix(
     return total
 
 
-def _check_classes(predictor: Predictor, data: DatasetIndex, run: Run) -> None:
+def _check_classes(predictor: EvaluatedPredictor, data: DatasetIndex, path: Path) -> None:
     if predictor.classes != data.classes:
         raise DataError(
-            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {run.path} "
+            f"{data.root}: has the classes {', '.join(data.classes)}, but the model in {path} "
             f"was trained on {', '.join(predictor.classes)}"
         )
 
 
-def _build_metrics(specs: Sequence[ComponentSpec], predictor: Predictor) -> list[Metric]:
+def _build_metrics(specs: Sequence[ComponentSpec], predictor: EvaluatedPredictor) -> list[Metric]:
     names = [name_of(spec) for spec in specs]
     for name in names:
         if names.count(name) > 1:
@@ -186,9 +196,10 @@ def _summarize(
     selection: Selection,
     skipped: tuple[DataError, ...],
     data: DatasetIndex,
-    predictor: Predictor,
+    predictor: EvaluatedPredictor,
     resolution: Resolution,
     seconds: float,
+    model: Path,
 ) -> Evaluation:
     """Compute the result from the sums over all images."""
     count = len(tally.images)
@@ -200,7 +211,9 @@ def _summarize(
         tuple(replace(example, index=index_of[example.index]) for example in examples)
         for examples in (tally.worst, tally.suspicious)
     )
-    size = "original" if resolution == "original" else predictor.image_view.size_name
+    view = predictor.image_view if isinstance(predictor, Predictor) else None
+    size = "original" if resolution == "original" or view is None else view.size_name
+    notes = (selection.note, _left_out(tally.large), _no_probabilities(predictor))
     return Evaluation(
         metrics=Metrics.from_confusion(tally.confusion, data.classes, predictor.task, count, size),
         skipped=skipped,
@@ -209,7 +222,7 @@ def _summarize(
         split=selection.split,
         reason=selection.reason,
         warning=selection.warning,
-        note="; ".join(filter(None, (selection.note, _left_out(tally.large)))),
+        note="; ".join(filter(None, notes)),
         intervals=bootstrap_iou(np.stack([image.counts for image in images]), data.classes, groups),
         boundary={name: value for metric in tally.boundary for name, value in metric.compute().items()},
         calibration=tally.calibration.compute(),
@@ -221,11 +234,13 @@ def _summarize(
         seconds_per_image=seconds,
         device=str(predictor.device),
         tta=predictor.tta,
-        view=predictor.image_view.name,
-        scale=predictor.image_view.scale,
+        view="whole" if view is None else view.name,
+        scale=None if view is None else view.scale,
         task=predictor.task,
-        palette=predictor.model.config.palette,
-        background=predictor.model.config.background,
+        palette=predictor.config.palette,
+        background=predictor.config.background,
+        model=str(model),
+        computation=computation_of(predictor),
     )
 
 
@@ -234,6 +249,13 @@ def _left_out(large: int) -> str:
     if not large:
         return ""
     return f"the boundary scores and additional metrics leave out {large} image{'s' * (large > 1)} too large to decode"
+
+
+def _no_probabilities(predictor: EvaluatedPredictor) -> str:
+    """Return a note about an exported file without probabilities, or ""."""
+    if isinstance(predictor, Predictor) or predictor.file.has_probabilities:
+        return ""
+    return "there is no calibration and no label quality, for which the file must be exported with `probabilities`"
 
 
 def _image_scores(

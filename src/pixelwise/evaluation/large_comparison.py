@@ -21,7 +21,7 @@ from pixelwise.runtime.progress import Progress, no_progress
 SMALL_SIDE = 1024
 """Maximum side in pixels to which the image and its masks are reduced for display."""
 
-_SAMPLED_LOGITS = 1 << 14
+SAMPLED_LOGITS = 1 << 14
 """Maximum number of pixels whose logits are kept. They are on a regular grid."""
 
 
@@ -56,7 +56,7 @@ class LargeComparison:
         self.image = np.zeros((*small, len(predictor.model.config.mean)), np.uint8)
         self._true, self._predicted = (np.zeros(task.mask_shape(classes, *small), np.uint8) for _ in range(2))
         working = predictor.image_view.working_size(height, width)
-        self._step = math.ceil(math.sqrt(working[0] * working[1] / _SAMPLED_LOGITS))
+        self._step = math.ceil(math.sqrt(working[0] * working[1] / SAMPLED_LOGITS))
         grid = tuple(-(-side // self._step) for side in working)
         self.logits = torch.zeros(classes, *grid)
         self.model_mask = torch.zeros(task.mask_shape(classes, *grid), dtype=torch.uint8)

@@ -33,7 +33,8 @@ class Selection:
         groups: the group of each image, or None if it has no group.
         trained_on: names of the images that the model was trained on.
         chose_epoch: number of images by whose metrics the training chose the best epoch.
-        is_checked: False if the run has no split.csv, so that `trained_on` and `chose_epoch` are not known.
+        unchecked: why `trained_on` and `chose_epoch` are not known, such as "the run has no split.csv". "" if they are
+            known.
     """
 
     split: Split | Literal["all"]
@@ -42,7 +43,7 @@ class Selection:
     groups: tuple[str | None, ...]
     trained_on: tuple[str, ...] = ()
     chose_epoch: int = 0
-    is_checked: bool = True
+    unchecked: str = ""
 
     @property
     def warning(self) -> str:
@@ -58,8 +59,8 @@ class Selection:
     @property
     def note(self) -> str:
         """A remark about the images and the choice of the best epoch. Empty if there is none."""
-        if not self.is_checked:
-            return "the run has no split.csv, so it is not known whether the model was trained on these images"
+        if self.unchecked:
+            return f"{self.unchecked}, so it is not known whether the model was trained on these images"
         if not self.chose_epoch:
             return ""
         images = "these images" if self.chose_epoch == len(self.records) else f"{self.chose_epoch} of these images"
@@ -90,11 +91,11 @@ def load_run_data(
     return load_with_spec(spec, roots, skip_unreadable, allow_outside)
 
 
-def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selection:
-    """Choose the images to evaluate a run on.
+def select_images(run: Run | None, data: DatasetIndex, split: Split | None) -> Selection:
+    """Choose the images to evaluate a model on.
 
     Args:
-        run: the run.
+        run: the run of the model, or None for an exported file, which does not list the images of its training.
         data: a data set. It can be that of the training, a copy of it in another place, or other data.
         split: "train", "val" or "test". "val" selects the images that the training held out if the data set has no
             such split. None selects the test split if the data set has one, else "val". If the data set has neither and
@@ -107,9 +108,11 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
         DataError: There are no such images, or the classes of the data set are undecided.
         RunError: split.csv or data.yaml is damaged.
     """
-    rows = _read_rows(run)
-    known = KnownImages(rows or (), spec_roots(run.read_dataset_spec()) if rows else (), data)
-    chosen, records, reason = _choose(data, split, known)
+    rows = None if run is None else _read_rows(run)
+    roots = spec_roots(run.read_dataset_spec()) if run is not None and rows else ()
+    known = KnownImages(rows or (), roots, data)
+    lacking = "an exported file does not list the images of its training" if run is None else "the run has no split.csv"
+    chosen, records, reason = _choose(data, split, known, lacking)
     parts = [known.row_of(record) for record in records]
     copies = known.copies([record for record, row in zip(records, parts, strict=True) if row is None])
     trained_on = [
@@ -126,7 +129,7 @@ def select_images(run: Run, data: DatasetIndex, split: Split | None) -> Selectio
         ),
         trained_on=tuple(trained_on),
         chose_epoch=sum(row is not None and row.part == "val" for row in parts),
-        is_checked=rows is not None,
+        unchecked=lacking if rows is None else "",
     )
 
 
@@ -147,14 +150,14 @@ def _read_rows(run: Run) -> list[SplitRow] | None:
 
 
 def _choose(
-    data: DatasetIndex, split: Split | None, known: "KnownImages"
+    data: DatasetIndex, split: Split | None, known: "KnownImages", lacking: str
 ) -> tuple[Split | Literal["all"], Sequence[Record], str]:
     """Return the split or "all", its records, and a description of them."""
     if split is None and not data.undecided:
         split = "test" if data.test else "val" if data.val or known.has("val") else None
         if split is None:
             if known.has("train") or not known.rows:
-                raise DataError(_no_held_out(data, bool(known.rows)))
+                raise DataError(_no_held_out(data, "" if known.rows else lacking))
             return "all", data.records("train"), "all images of the data set"
     if split == "val" and not data.val and known.has("val"):
         records = [record for record, row in known.matches() if row.part == "val"]
@@ -163,11 +166,11 @@ def _choose(
     return split, data.records(split), f"the {split} split of the data set"
 
 
-def _no_held_out(data: DatasetIndex, has_rows: bool) -> str:
+def _no_held_out(data: DatasetIndex, lacking: str) -> str:
     fault = f"{data.root}: has no test or val split"
-    if has_rows:
+    if not lacking:
         return f"{fault}, and the training used all of its images; evaluate on other images, or choose a `split`"
-    return f"{fault}, and the run has no split.csv that lists the images it held out; choose a `split`"
+    return f"{fault}, and {lacking}; choose a `split`"
 
 
 class KnownImages:

@@ -119,7 +119,9 @@ class Tally:
             self._keep(self.suspicious, quality, position, compared)
 
     def _add_probabilities(self, compared: Comparison) -> float | None:
-        """Add the probabilities of pixels on a grid. Return the image's label quality."""
+        """Add the probabilities of pixels on a grid. Return the image's label quality, or None."""
+        if compared.logits.numel() == 0:
+            return None
         step = math.ceil(math.sqrt(compared.logits[0].numel() / _PROBABILITY_PIXELS))
         logits, mask = (each[..., ::step, ::step].contiguous() for each in (compared.logits, compared.model_mask))
         counted = mask != IGNORE_INDEX

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 from pixelwise.errors import ConfigError, OutputExistsError
+from pixelwise.inference.model_location import is_exported
 from pixelwise.metrics.evaluation import TABLE_COLUMNS, Evaluation, csv_path, image_table, page_path
 from pixelwise.reporting.evaluation_report import PAGE_MARK, render_evaluation
-from pixelwise.runs.run_dir import Run
 from pixelwise.runtime.atomic import atomic_write, remove_abandoned
 
 _MARK_BYTES = 1000
@@ -59,14 +59,15 @@ def _is_leftover(file: Path) -> bool:
     return mark.encode() in start
 
 
-def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:
+def write_evaluation(model: Path, evaluation: Evaluation, out: str | Path) -> Path:
     """Write the result of `evaluate` as JSON, and an HTML page and a CSV file beside it.
 
     Args:
-        run: the run.
+        model: the run directory, or the exported file.
         evaluation: the result.
         out: the JSON file, whose name ends with .json. Existing files are replaced. Any other path is a directory, for
-            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory.
+            evaluation-<split>.json in it (numbered if it exists). "auto" is the run directory, or
+            <name>-evaluation-<split>.json beside an exported file.
 
     Returns:
         The path of the JSON file.
@@ -74,24 +75,28 @@ def write_evaluation(run: Run, evaluation: Evaluation, out: str | Path) -> Path:
     Raises:
         OutputError: A file cannot be written.
     """
-    path = run.path if out == "auto" else Path(out)
-    if path.suffix.lower() != ".json" or out == "auto":
-        path = _free_path(path, evaluation.split)
+    if out == "auto" and is_exported(model):
+        path = _free_path(model.parent, f"{model.stem}-evaluation-{evaluation.split}")
+    elif out == "auto":
+        path = _free_path(model, f"evaluation-{evaluation.split}")
+    else:
+        path = Path(out)
+        path = path if path.suffix.lower() == ".json" else _free_path(path, f"evaluation-{evaluation.split}")
     remove_abandoned(path.parent)
     text = json.dumps(evaluation.to_dict(), indent=2, ensure_ascii=False) + "\n"
     table = io.StringIO()
     csv.writer(table, lineterminator="\n").writerows(image_table(evaluation.images, tuple(evaluation.metrics.classes)))
-    page = render_evaluation(evaluation, run.path, path.name, csv_path(path).name)
+    page = render_evaluation(evaluation, model, path.name, csv_path(path).name)
     for each, content in ((csv_path(path), table.getvalue()), (page_path(path), page), (path, text)):
         with atomic_write(each) as part:
             part.write_text(content, encoding="utf-8", errors=_ENCODING_ERRORS, newline="")
     return path
 
 
-def _free_path(folder: Path, split: str) -> Path:
-    """Return evaluation-<split>.json in a folder, with a number if this file, its page or its table exists."""
-    path, number = folder / f"evaluation-{split}.json", 1
+def _free_path(folder: Path, name: str) -> Path:
+    """Return <name>.json in a folder, with a number if this file, its page or its table exists."""
+    path, number = folder / f"{name}.json", 1
     while any(each.exists() for each in (path, page_path(path), csv_path(path))):
         number += 1
-        path = folder / f"evaluation-{split}-{number}.json"
+        path = folder / f"{name}-{number}.json"
     return path

@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pixelwise.data.joined_spec import read_any_spec, without_roots
 from pixelwise.errors import ConfigError, OutputExistsError, RunError
 from pixelwise.export.base import ExportedModel, ExportJob
 from pixelwise.export.drawn_images import SIZES, draw_image
@@ -17,8 +18,9 @@ from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_LOW, ValidationImages, ValidationScore
 from pixelwise.export.web.folder import is_page
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
-from pixelwise.inference.model_location import load_model
+from pixelwise.inference.model_location import find_model, load_model
 from pixelwise.inference.predictor import Predictor
+from pixelwise.models.hub import is_hub_name
 from pixelwise.runtime.atomic import atomic_directory, atomic_write, make_directory, share_temporary_directories
 from pixelwise.runtime.files import expand_home, size_in_bytes, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
@@ -126,6 +128,7 @@ def export_model(
             precision="int8" if int8 else "bfloat16" if bfloat16 else "float32",
             parity=0.0,
             model=config,
+            data=_data_spec(run),
             tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
         )
         if validation is None:
@@ -163,6 +166,14 @@ def _load_reference(run: str | Path) -> Predictor:
             "run, or train with `view` whole"
         )
     return predictor
+
+
+def _data_spec(run: str | Path) -> dict[str, Any] | None:
+    """Return how the masks of the training were read, see `ExportMetadata`, or None if there is no data.yaml."""
+    place = None if is_hub_name(run) else find_model(run)
+    if place is None or not (place / "data.yaml").is_file():
+        return None
+    return without_roots(read_any_spec(place / "data.yaml")).model_dump(mode="json", exclude_defaults=True)
 
 
 def _check_out(out: Path, suffix: str, others: Sequence[Path], overwrite: bool) -> None:

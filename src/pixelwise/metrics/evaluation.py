@@ -107,6 +107,8 @@ class Evaluation:
         tta: True if the predictions are means over each image and its mirror image.
         view: "whole" if each image was resized to the model's input, "tiles" for windows of this size.
         scale: working pixels per image pixel for the view "tiles", else None.
+        model: the run directory, or the exported file.
+        computation: the package that computed the masks and its precision, for example "onnxruntime, int8".
     """
 
     metrics: Metrics
@@ -133,6 +135,8 @@ class Evaluation:
     tta: bool = False
     view: str = "whole"
     scale: float | None = None
+    model: str = ""
+    computation: str = ""
 
     @property
     def page(self) -> Path | None:
@@ -215,6 +219,8 @@ class Evaluation:
             "view": self.view,
             "scale": self.scale,
             "device": self.device,
+            "model": self.model,
+            "computation": self.computation,
         }
 
 

@@ -92,12 +92,12 @@ class Figure:
     size: tuple[int, int]
 
 
-def render_evaluation(evaluation: Evaluation, run: Path, json_name: str, csv_name: str) -> str:
+def render_evaluation(evaluation: Evaluation, model: Path, json_name: str, csv_name: str) -> str:
     """Return the page of an evaluation. It embeds its images and needs no other file.
 
     Args:
         evaluation: the result.
-        run: the run directory, for the title.
+        model: the run directory or the exported file, for the title.
         json_name: name of the JSON file beside the page.
         csv_name: name of the CSV file beside the page.
 
@@ -110,7 +110,7 @@ def render_evaluation(evaluation: Evaluation, run: Path, json_name: str, csv_nam
     classes = tuple(evaluation.metrics.classes)
     multilabel = evaluation.task is MULTILABEL
     return environment.get_template("evaluation_report.html").render(
-        run=run,
+        model=model,
         evaluation=evaluation,
         metrics=evaluation.metrics,
         rows=class_rows(evaluation),

@@ -7,6 +7,7 @@ from pixelwise.reporting.console import print_metrics
 
 def print_evaluation(evaluation: Evaluation) -> None:
     """Print the images of an evaluation, its metrics, and the confidence interval of the mean IoU."""
+    print(printable(f"model: {evaluation.model} ({evaluation.computation})"))
     print(printable(f"evaluated on {evaluation.reason}"))
     print(evaluation.view_text)
     print_metrics(evaluation.metrics, evaluation.split, evaluation.extra)

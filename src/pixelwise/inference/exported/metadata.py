@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from pixelwise.errors import RunError
 from pixelwise.models.config import ModelConfig
@@ -89,6 +89,9 @@ class ExportMetadata(BaseModel):
         parity: the smallest fraction of pixels, over the measured images, that were equal to those of PyTorch in
             float32.
         model: the configuration of the model: class names, colors, metrics, licenses of its parts, and others.
+        data: how the masks of the training were read, so that other data is evaluated in the same way: the fields of
+            data.yaml of the run, without the place of its data. None for a model without data.yaml. It is checked when
+            it is used, because a prediction does not import the data formats.
         tests: images with the masks that the file must give.
     """
 
@@ -100,6 +103,7 @@ class ExportMetadata(BaseModel):
     precision: Literal["float32", "int8", "bfloat16"]
     parity: Annotated[float, Field(ge=0, le=1)]
     model: ModelConfig
+    data: dict[str, JsonValue] | None = None
     tests: Annotated[tuple[SelfTest, ...], Field(min_length=1, max_length=10)]
 
 

@@ -1,7 +1,7 @@
 """Predictions with an exported file, by the same functions as with a run."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.data.input_size import View
-from pixelwise.errors import ConfigError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.inference.exported.exported_file import ExportedFile, ExportedOutput
 from pixelwise.inference.exported.open_file import open_exported
 from pixelwise.inference.image_predictor import ImagePredictor
@@ -157,6 +157,25 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
         results = self.file.run_all(images, probabilities)
         pairs = zip(images, results, strict=True)
         return [self.make(image, result, probabilities, packed=False, keep_logits=True) for image, result in pairs]
+
+    def predict_each(
+        self, images: Sequence[np.ndarray], probabilities: bool = False
+    ) -> Iterator[Prediction | DataError]:
+        """Predict one image after the other, see `ImagePredictor.predict_each`.
+
+        With probabilities, each image is computed alone, because probabilities of several images take much memory.
+
+        Raises:
+            ConfigError: `probabilities` is True, and the file does not have them.
+        """
+        if not probabilities:
+            yield from super().predict_each(images)
+            return
+        for image in images:
+            yield self._or_error([image], partial(self._with_probabilities, image))
+
+    def _with_probabilities(self, image: np.ndarray) -> Prediction:
+        return self.predict_batch([image], probabilities=True)[0]
 
     def _probabilities(self, image: np.ndarray) -> npt.NDArray[np.float32]:
         self._check_probabilities()
