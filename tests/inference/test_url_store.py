@@ -9,6 +9,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
 
+from pixelwise.data.io.remote import RemoteFile
 from pixelwise.errors import ConfigError, DataError, OutputError, OutputExistsError
 from pixelwise.inference import checkpoints, pipeline
 from pixelwise.inference.batch import predict_folder
@@ -233,3 +234,37 @@ def test_a_file_system_with_a_move_shows_complete_files_only(tmp_path: Path, mon
     store.publish([tmp_path / "0.txt"])
     assert [name[:7] for name in seen[0]] == [".0.txt."]
     assert contents(tmp_path / "far") == {"0.txt": b"content"} and not (tmp_path / "0.txt").exists()
+
+
+def test_resume_downloads_only_images_that_have_changed(
+    predictor: Predictor, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system, root = fsspec.core.url_to_fs(s3)
+    for number in range(3):
+        Image.fromarray(make_image(20 + number, 30, number)).save(tmp_path / "image.png")
+        system.put_file(str(tmp_path / "image.png"), f"{root}/images/{number}.png")
+    reads: list[str] = []
+    read_bytes = RemoteFile.read_bytes
+
+    def counted(file: RemoteFile) -> bytes:
+        reads.append(file.name)
+        return read_bytes(file)
+
+    monkeypatch.setattr(RemoteFile, "read_bytes", counted)
+    sources, out = [f"{s3}/images/"], f"{s3}/masks"
+    first = predict_folder(predictor, sources, out)
+    before = at_url(out)
+    reads.clear()
+    again = predict_folder(predictor, sources, out, resume=True)
+    assert (again.resumed, reads) == (3, [])
+    assert again.report == first.report and at_url(out) == before
+
+    name = "0.png"
+    content = system.cat_file(f"{root}/images/{name}")
+    system.rm_file(f"{out}/0_mask.png".removeprefix("s3://"))
+    predict_folder(predictor, [f"{s3}/images/*.png"], out, resume=True)
+    assert set(reads) == {name} and at_url(out).keys() == before.keys()
+
+    system.pipe_file(f"{root}/images/{name}", content + b"changed")
+    with pytest.raises(OutputExistsError, match=r"was not made by this model from s3://.*/images/0\.png"):
+        predict_folder(predictor, sources, out, resume=True)

@@ -73,10 +73,11 @@ class UrlImage:
 
     Args:
         file: the file.
+        version: a text that changes if the content at the URL does, see `content_version`. Empty if it is unknown.
     """
 
-    def __init__(self, file: RemoteFile) -> None:
-        self.file = file
+    def __init__(self, file: RemoteFile, version: str = "") -> None:
+        self.file, self.version = file, version
         self._digest: str | None = None
 
     @property

@@ -191,6 +191,7 @@ def read_result(
     stored: tuple[Path, Mark] | None,
     is_left: bool,
     store: OutputStore,
+    is_same: bool = False,
 ) -> Mark | None:
     """Return the mark of an image whose files exist, or None if a file is missing.
 
@@ -202,6 +203,7 @@ def read_result(
         is_left: True if unmarked files without a stored mark are what a killed prediction has left. They are complete,
             but the image is not.
         store: the output directory.
+        is_same: True if the image is known to be that of the stored mark, so that it is not read.
 
     Raises:
         OutputExistsError: A file was not made by this model from this image, or its masks have other values.
@@ -213,7 +215,7 @@ def read_result(
     if stored is not None and not store.is_local:
         checked = []  # each would be a download
     found = {file: store.read_mark(file) for file in checked}
-    image = digest(item.path) if marks or found else ""
+    image = stored[1].image if stored is not None and is_same else digest(item.path) if marks or found else ""
     for file, mark in (*marks, *found.items()):
         if mark is None or (mark.model, mark.image) != (expected.model, image):
             raise OutputExistsError(

@@ -17,7 +17,7 @@ from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.orientation import with_orientation
 from pixelwise.inference.output_items import REPORT_FILE, MarkOfRun, OutputItem, read_result
 from pixelwise.inference.output_store import OutputStore
-from pixelwise.inference.outputs import Mark, digest
+from pixelwise.inference.outputs import Mark, digest, version_of
 from pixelwise.inference.pixel_size import PixelSize
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.result_tables import CLASSES_FILE, ImageRows, ResultTables
@@ -25,7 +25,7 @@ from pixelwise.inference.tables import CountedMask, image_cell
 from pixelwise.inference.url_store import UrlStore
 from pixelwise.inference.video import read_fractions
 from pixelwise.inference.writers import Entry, PredictedImage, Writer
-from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, to_line
+from pixelwise.inference.writers.journal import JOURNAL_FILE, Journal, JournalLine, to_line
 from pixelwise.models.config import ModelConfig
 from pixelwise.runtime.threads import prefetch_map
 
@@ -126,18 +126,19 @@ class OutputSet:
 
     def _find_mark(self, item: OutputItem) -> Mark | None:
         """Return the mark of an item, or None if it is not complete."""
-        stored, entries = (None, {}) if self.journal is None else self.journal.find(image_cell(item.path))
-        pair = None if stored is None else (self.out / JOURNAL_FILE, stored)
+        line = None if self.journal is None else self.journal.find(image_cell(item.path))
+        pair = None if line is None else (self.out / JOURNAL_FILE, line.mark)
+        is_same = line is not None and line.version != "" and line.version == version_of(item.path)
         # A killed prediction leaves files without a line. They are written again.
         is_left = pair is None and self.journal is not None and self.journal.exists
-        mark = read_result(self.run, item, self.unmarked, pair, is_left, self.store)
+        mark = read_result(self.run, item, self.unmarked, pair, is_left, self.store, is_same)
         if mark is None or (self.tables is not None and not self.tables.is_complete(item.path)):
             return None
         if self.journal is not None:
             has_all = item.is_moving or all(
-                name in entries for name, writer in self.writers.items() if writer.has_entries
+                line is not None and name in line.entries for name, writer in self.writers.items() if writer.has_entries
             )
-            return mark if stored is not None and has_all else None
+            return mark if line is not None and has_all else None
         if item.is_moving and isinstance(item.path, Path):
             fractions = read_fractions(self.out / CLASSES_FILE, item.path, self.config.classes)
             return replace(mark, shares=fractions)
@@ -270,7 +271,9 @@ class OutputSet:
         return ItemResult(mark, rows, self._line(item, mark, {}))
 
     def _line(self, item: OutputItem, mark: Mark, entries: dict[str, Entry]) -> bytes | None:
-        return None if self.journal is None else to_line(image_cell(item.path), mark, entries)
+        if self.journal is None:
+            return None
+        return to_line(image_cell(item.path), JournalLine(mark, entries, version_of(item.path)))
 
 
 def _channels(mask: npt.NDArray[np.uint8]) -> Sequence[npt.NDArray[np.uint8]]:

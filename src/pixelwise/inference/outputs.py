@@ -76,6 +76,11 @@ def digest(path: Path | UrlImage) -> str:
         return ""
 
 
+def version_of(path: Path | UrlImage) -> str:
+    """Return the version of an image at a URL, see `UrlImage`. Empty for a file, and if it is unknown."""
+    return path.version if isinstance(path, UrlImage) else ""
+
+
 def write_outputs(prediction: Prediction, mark: Mark, files: Mapping[str, Path]) -> None:
     """Write the overlay and the masks of a prediction, each atomically.
 

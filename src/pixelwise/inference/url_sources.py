@@ -1,7 +1,7 @@
 """Find the images in a folder at a URL, or those that a pattern such as s3://bucket/images/*.jpg matches."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,10 @@ from pixelwise.runtime.disk_list import DiskList
 from pixelwise.runtime.windows import portable_name
 
 T = TypeVar("T")
+
+_VERSION_KEYS = ("ETag", "etag", "blob_id")
+"""Keys of the version of a file: S3; Google Cloud and Azure; the Hugging Face hub. A time is no version, because two
+contents can have the same."""
 
 _REPORTS = ("predictions.json", "predictions.jsonl")
 """Files in a folder of predictions."""
@@ -54,24 +58,33 @@ def find_at_url(url: str) -> tuple[Sequence[tuple[UrlImage, Path]], str]:
     """
     is_pattern = "*" in url
 
-    def find(system: Any, path: str) -> list[str]:
+    def find(system: Any, path: str) -> dict[str, str]:
         system.invalidate_cache()
         try:
-            files: list[str] = sorted(system.glob(path) if is_pattern else system.find(path))
+            files = system.glob(path, detail=True) if is_pattern else system.find(path, detail=True)
         except FileNotFoundError:
-            return []
+            return {}
         root = _fixed_part(path)
-        for index, file in enumerate(files):  # in place, because a second list of all names would need as much memory
-            files[index] = file.removeprefix(f"{root}/")
-        return files
+        # Each entry is removed when its version is known, because the entries of all files need much memory.
+        return {file.removeprefix(f"{root}/"): content_version(files.pop(file)) for file in sorted(files)}
 
-    images, left_out = _sort(_ask(url, find))
+    versions = _ask(url, find)
+    images, left_out = _sort(versions)
     if not images:
         content = f"only {left_out}" if left_out else "there is no file"
         raise DataError(f"{url}: no images at this URL ({content})")
     address = _fixed_part(url)
-    found = ((UrlImage(RemoteFile(f"{address}/{name}")), _output_name(name)) for name in images)
+    found = ((UrlImage(RemoteFile(f"{address}/{name}"), versions[name]), _output_name(name)) for name in images)
     return DiskList(found), left_out
+
+
+def content_version(entry: Mapping[str, Any]) -> str:
+    """Return the version of a file in the listing of a file system, or an empty text if it has none.
+
+    >>> content_version({"name": "bucket/a.png", "ETag": '"5d41"'}), content_version({"name": "a.png", "mtime": 1.5})
+    ('"5d41"', '')
+    """
+    return next((str(entry[key]) for key in _VERSION_KEYS if entry.get(key)), "")
 
 
 def _fixed_part(path: str) -> str:
@@ -85,7 +98,7 @@ def _fixed_part(path: str) -> str:
     return path.rstrip("/")
 
 
-def _sort(names: Sequence[str]) -> tuple[list[str], str]:
+def _sort(names: Iterable[str]) -> tuple[list[str], str]:
     """Return the images among the names of files, and a description of the others."""
     outputs = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] in _REPORTS}
     images: list[str] = []

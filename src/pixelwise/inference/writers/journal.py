@@ -1,5 +1,7 @@
 """predictions.jsonl: one line per predicted image, with its mark and the entries of the files for all images.
 
+The line of an image at a URL also has the version of the image, so that it is not downloaded again to compare it.
+
 The first line has the model and the values of the masks. A file without a mark that has no line, in a directory with
 this first line, is what a killed prediction has left.
 """
@@ -7,7 +9,7 @@ this first line, is what a killed prediction has left.
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NamedTuple
 
 from pixelwise.errors import OutputExistsError, first_line
 from pixelwise.inference.blocks import Block, Blocks
@@ -17,6 +19,20 @@ from pixelwise.runtime.atomic import atomic_write
 from pixelwise.runtime.files import write_errors
 
 JOURNAL_FILE = "predictions.jsonl"
+
+
+class JournalLine(NamedTuple):
+    """The line of an image.
+
+    Attributes:
+        mark: its mark.
+        entries: name of a writer → its entry.
+        version: the version of an image at a URL, see `UrlImage`. Empty if it is unknown.
+    """
+
+    mark: Mark
+    entries: dict[str, Entry]
+    version: str = ""
 
 
 class Journal:
@@ -69,21 +85,21 @@ class Journal:
                 f"{self.path}: cannot be read ({first_line(error)}); move it away, or choose another `out`"
             ) from None
 
-    def find(self, image: str) -> tuple[Mark | None, dict[str, Entry]]:
-        """Return the mark and the entries of an image. None and no entries if it has no line.
+    def find(self, image: str) -> JournalLine | None:
+        """Return the line of an image, or None if it has no line.
 
         Args:
             image: the cell of the image, see `image_cell`.
         """
         line = self._lines.get(image)
         if line is None:
-            return None, {}
+            return None
         with self.path.open("rb") as file:
             content = _parse(_read(file, line)) or {}
         try:
-            return Mark(**content["mark"]), content["entries"]
+            return JournalLine(Mark(**content["mark"]), content["entries"], content.get("version", ""))
         except (KeyError, TypeError):
-            return None, {}
+            return None
 
     def keep(self, images: Iterable[str]) -> None:
         """Reduce the file to the lines of some images, in this order. The file is replaced atomically if it changes.
@@ -173,15 +189,17 @@ class Entries:
                 yield entry
 
 
-def to_line(image: str, mark: Mark, entries: dict[str, Entry]) -> bytes:
-    """Return the line of an image.
+def to_line(image: str, line: JournalLine) -> bytes:
+    """Return the text of a line.
 
     Args:
         image: the cell of the image, see `image_cell`.
-        mark: its mark.
-        entries: name of a writer → its entry.
+        line: the content.
     """
-    return json.dumps({"image": image, "mark": vars(mark), "entries": entries}, separators=(",", ":")).encode() + b"\n"
+    content = {"image": image, "mark": vars(line.mark), "entries": line.entries}
+    if line.version:
+        content["version"] = line.version
+    return json.dumps(content, separators=(",", ":")).encode() + b"\n"
 
 
 def _read(file: BinaryIO, line: Block) -> bytes:
