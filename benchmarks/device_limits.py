@@ -68,30 +68,37 @@ def measure_limits(device: Any, quick: bool) -> dict[str, float]:
     return {"flops_per_second": 2 * side**3 / product, "bytes_per_second": 2 * count / copy}
 
 
-def make_step(device: Any, batch_size: int, image_size: int) -> Callable[[], None]:
+def make_step(device: Any, batch_size: int, image_size: int, graphs: bool) -> Callable[[], None]:
     """Return a training step of the tutorial preset, on a batch that is on the device already.
 
     Args:
         device: the torch device.
         batch_size: images per step.
         image_size: side of the images in pixels.
+        graphs: True to capture the step as a CUDA graph in its third call, as in a training.
     """
     import torch
 
     import pixelwise as pw
+    from pixelwise.training.step_graphs import StepGraphs
 
     config = pw.Config.from_preset("tutorial", encoder_weights="none", encoder_training="none", image_size=image_size)
     model = config.create_model(("pet", "background", "border")).to(device).train()
-    model.encoder.freeze(config.encoder_training)
+    captured = StepGraphs(list(model.parameters())) if graphs else None
     optimizer = torch.optim.AdamW(model.decoder.parameters(), lr=1e-3, fused=True)
     images = torch.randint(0, 256, (batch_size, 3, image_size, image_size), dtype=torch.uint8, device=device)
     images = images.contiguous(memory_format=torch.channels_last)
     masks = torch.randint(0, 3, (batch_size, image_size, image_size), device=device)
 
-    def step() -> None:
+    def add_gradients(images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             logits = model(images)
-        torch.nn.functional.cross_entropy(logits.float(), masks).backward()
+        loss = torch.nn.functional.cross_entropy(logits.float(), masks)
+        loss.backward()
+        return loss.detach()
+
+    def step() -> None:
+        add_gradients(images, masks) if captured is None else captured.run(add_gradients, images, masks)
         optimizer.step()
         optimizer.zero_grad()
 
@@ -182,10 +189,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     batch_size, image_size = (2, 32) if arguments.quick else (64, 128)
     say(f"limits of the device ({name})")
     limits = measure_limits(device, arguments.quick)
-    step = make_step(device, batch_size, image_size)
+    step = make_step(device, batch_size, image_size, graphs=False)
     work = count_work(step)
     say("training steps")
-    seconds = seconds_per_call(step, device, 3 if arguments.quick else 50)
+    timed = make_step(device, batch_size, image_size, graphs=device.type == "cuda")
+    seconds = seconds_per_call(timed, device, 3 if arguments.quick else 50)
     say("training")
     small = {"image_size": image_size, "batch_size": batch_size} if arguments.quick else {}
     trained = train(arguments.data, device, 2 if arguments.quick else arguments.epochs, small)

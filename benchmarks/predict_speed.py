@@ -44,13 +44,14 @@ SIZE = 128
 ENCODER, SMALL_ENCODER = "tf_efficientnet_lite0", "mobilenetv3_small_050"
 YOLO = "yolo26n-sem"
 
-EXPORTS = {
-    "ONNX": ("model.onnx", False),
-    "ONNX, int8": ("model-int8.onnx", True),
-    "OpenVINO": ("model.xml", False),
-    "OpenVINO, int8": ("model-int8.xml", True),
+EXPORTS: dict[str, tuple[str, dict[str, bool]]] = {
+    "ONNX": ("model.onnx", {}),
+    "ONNX, int8": ("model-int8.onnx", {"int8": True}),
+    "OpenVINO": ("model.xml", {}),
+    "OpenVINO, int8": ("model-int8.xml", {"int8": True}),
+    "OpenVINO, bfloat16": ("model-bfloat16.xml", {"bfloat16": True}),
 }
-"""Names of the exported files in the table: the file, and whether it has 8-bit integers."""
+"""Names of the exported files in the table: the file, and the options of `export_model`."""
 
 # --- what the sides read
 
@@ -89,17 +90,23 @@ def make_run(data: "DatasetIndex", out: Path, quick: bool) -> None:
 
 
 def export_files(run: Path, folder: Path, quick: bool) -> dict[str, Path]:
-    """Export a run, and return the names and files. Formats whose packages are missing are left out."""
+    """Export a run, and return the names and files.
+
+    Formats whose packages are missing and those that this processor or the model does not allow are left out.
+    """
     import pixelwise as pw
 
     folder.mkdir()
     files = {}
-    for name, (file, int8) in EXPORTS.items():
+    for name, (file, options) in EXPORTS.items():
         target = "openvino" if file.endswith(".xml") else "onnx"
         if find_spec("onnxscript") is None or find_spec("onnxruntime" if target == "onnx" else target) is None:
             say(f"{name}: left out, a package is not installed")
-        elif not (quick and (int8 or target == "openvino")):
-            files[name] = pw.export_model(run, folder / name / file, target, int8=int8).path
+        elif not (quick and (options or target == "openvino")):
+            try:
+                files[name] = pw.export_model(run, folder / name / file, target, **options).path
+            except pw.PixelwiseError as error:
+                say(f"{name}: left out, {error}")
     return files
 
 

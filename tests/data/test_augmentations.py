@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pixelwise.data.augmentations import (
@@ -159,6 +160,19 @@ def test_flip_flips_half_of_the_images_and_does_nothing_else() -> None:
         assert torch.equal(new_mask, mask.flip(1) if flipped else mask)
         assert torch.equal(new_image, image.flip(2) if flipped else image)
     assert 75 < flips < 125
+
+
+def test_a_flip_is_that_of_torchvision_for_the_same_seed() -> None:
+    image, mask = blocks(33, 4)
+    transform, expected = build_transform({"name": "flip", "probability": 0.3}, 33), v2.RandomHorizontalFlip(0.3)
+    flips = set()
+    for seed in range(20):
+        new_image, new_mask = apply(transform, image, mask, seed)
+        torch.manual_seed(seed)
+        other_image, other_mask = expected(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        assert torch.equal(new_image, other_image) and torch.equal(new_mask, other_mask)
+        flips.add(torch.equal(new_mask, mask))
+    assert flips == {True, False}
 
 
 def test_crops_are_flipped_half_of_the_time_and_are_at_all_positions() -> None:

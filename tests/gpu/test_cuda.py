@@ -8,10 +8,12 @@ import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.errors import is_out_of_memory
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.state import TrainState
+from pixelwise.training.step_graphs import StepGraphs
 
 pytestmark = [
     pytest.mark.gpu,
@@ -96,3 +98,120 @@ def test_a_repeated_training_gives_nearly_the_same_metrics(pets: pw.DatasetIndex
     again = pw.train(pets, tmp_path / "run", device="cuda", defaults=False, **SETTINGS)
     for row, other in zip(run.read_metrics(), again.read_metrics(), strict=True):
         assert row["train_loss"] == pytest.approx(other["train_loss"], rel=0.02)
+
+
+# --- CUDA graphs of the steps
+
+
+class Network(torch.nn.Module):
+    """A convolution, a batch norm and a dropout."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 8, 3, padding=1),
+            torch.nn.BatchNorm2d(8),
+            torch.nn.Dropout(0.2),
+            torch.nn.Conv2d(8, 2, 1),
+        )
+
+    def add_gradients(self, images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        loss = torch.nn.functional.cross_entropy(self.layers(images.float() / 255), masks.long())
+        loss.backward()
+        return loss.detach()
+
+
+def train_network(graphs: bool, count: int = 8) -> tuple[Network, list[float], StepGraphs]:
+    """Train with batches of eight images, each third one of five. Return the losses and the graphs."""
+    network = Network().cuda()
+    captured = StepGraphs(list(network.parameters()))
+    captured.enabled = graphs
+    optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, fused=True)
+    torch.manual_seed(1)
+    losses = []
+    for step in range(count):
+        size = 5 if step % 3 == 2 else 8
+        images = torch.randint(0, 256, (size, 3, 16, 16), dtype=torch.uint8).cuda()
+        masks = torch.randint(0, 2, (size, 16, 16), dtype=torch.uint8).cuda()
+        losses.append(float(captured.run(network.add_gradients, images, masks)))
+        optimizer.step()
+        optimizer.zero_grad()
+    return network, losses, captured
+
+
+def test_steps_in_graphs_have_the_results_of_steps_without() -> None:
+    network, losses, graphs = train_network(True, 12)
+    other, expected, _ = train_network(False, 12)
+    assert graphs.enabled and len(graphs._graphs) == 2
+    assert losses == pytest.approx(expected, rel=1e-4)
+    for one, two in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("fault", ["waits", "fails"])
+def test_steps_that_cannot_be_captured_are_computed_without_graphs(fault: str) -> None:
+    def add_gradients(images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        loss = network.add_gradients(images, masks)
+        if fault == "waits":
+            loss.item()
+        elif torch.cuda.is_current_stream_capturing():
+            raise RuntimeError("operation not permitted when stream is capturing")
+        return loss
+
+    network = Network().cuda()
+    graphs = StepGraphs(list(network.parameters()))
+    images, masks = torch.zeros(4, 3, 16, 16).cuda(), torch.zeros(4, 16, 16, dtype=torch.uint8).cuda()
+    for step in range(4):
+        graphs.run(add_gradients, images, masks)
+        assert all(parameter.grad is not None for parameter in network.parameters())
+        assert graphs.enabled == (fault == "fails" and step < 2)
+        network.zero_grad()
+
+
+def test_memory_that_runs_out_in_a_capture_is_reported() -> None:
+    def add_gradients(images: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+        loss = network.add_gradients(images, masks)
+        if torch.cuda.is_current_stream_capturing():
+            torch.empty(2**45, device="cuda")
+        return loss
+
+    network = Network().cuda()
+    graphs = StepGraphs(list(network.parameters()))
+    images, masks = torch.zeros(4, 3, 16, 16).cuda(), torch.zeros(4, 16, 16, dtype=torch.uint8).cuda()
+    for _ in range(2):
+        graphs.run(add_gradients, images, masks)
+        network.zero_grad()
+    with pytest.raises(RuntimeError) as raised:
+        graphs.run(add_gradients, images, masks)
+    assert is_out_of_memory(raised.value)
+    graphs.clear()
+    network.add_gradients(images, masks)
+
+
+def test_a_training_uses_graphs_and_a_changed_frozen_weight_makes_another(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Change(Callback):
+        def on_epoch_start(self, state: TrainState) -> None:
+            if state.epoch == 4:
+                with torch.no_grad():
+                    for weight in state.model.encoder.parameters():
+                        weight.mul_(1.5)
+
+    def run(name: str) -> list[Any]:
+        settings = SETTINGS | {"epochs": 8, "encoder_training": "none", "augmentation": "flip"}
+        trained = pw.train(pets, tmp_path / name, callbacks=[Change()], device="cuda", defaults=False, **settings)
+        return [row["train_loss"] for row in trained.read_metrics()]
+
+    def count_captures(*args: Any) -> bool:
+        captures.append(capture(*args))
+        return captures[-1]
+
+    captures: list[bool] = []
+    capture = StepGraphs._capture
+    monkeypatch.setattr(StepGraphs, "_capture", count_captures)
+    losses = run("graphs")
+    assert captures and all(captures)
+    monkeypatch.setattr("pixelwise.training.setup._make_graphs", lambda *args: None)
+    assert losses == pytest.approx(run("separate"), rel=0.02)

@@ -1,6 +1,7 @@
 """Tests of batch norms computed in the convolutions before them: equal outputs and gradients, and what is left out."""
 
 import copy
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from pixelwise.models.encoder import Encoder, FreezeMode
 from pixelwise.models.fold_batchnorm import fold_batchnorms
-from pixelwise.models.merged_norm import merge_norms, split_norms
+from pixelwise.models.merged_norm import _Pair, merge_norms, split_norms
 from tests.models.helpers import pixels
 from tests.models.test_fold_batchnorm import count_norms, randomize
 
@@ -74,6 +75,42 @@ def test_a_frozen_encoder_has_equal_features() -> None:
     assert count_merged(merged) == count_norms(merged)
     for one, other in zip(merged(pixels(32).double()), separate(pixels(32).double()), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def test_the_weights_of_a_frozen_encoder_are_computed_once_and_after_a_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    def outputs(encoder: Encoder, is_mixed: bool = False) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_mixed):
+            return encoder(x)[-1]
+
+    torch.manual_seed(0)
+    encoder = randomize(Encoder("mobilenetv2_050", image_size=32))
+    encoder.freeze(FreezeMode.FROZEN)
+    computed = Mock(side_effect=_Pair._compute_weights, autospec=True)
+    monkeypatch.setattr(_Pair, "_compute_weights", lambda pair: computed(pair))
+    x, count = pixels(32), count_merged(encoder)
+    for is_mixed, expected in ((False, 0), (True, count)):  # `freeze` has computed them in float32
+        first, second = outputs(encoder, is_mixed), outputs(encoder, is_mixed)
+        assert torch.equal(first, second)
+        assert computed.call_count == expected
+        computed.reset_mock()
+
+    other = randomize(Encoder("mobilenetv2_050", image_size=32))
+    encoder.load_state_dict(other.state_dict())
+    torch.testing.assert_close(outputs(encoder), outputs(other.eval()), rtol=1e-4, atol=1e-4)
+    with torch.inference_mode():
+        outputs(encoder)
+    moved = copy.deepcopy(encoder).double()
+    assert moved(x.double())[-1].dtype == torch.float64
+    # Tensors that were computed in inference mode cannot be used for gradients.
+    encoder.backbone(x.requires_grad_())[-1].sum().backward()
+
+
+def test_an_encoder_that_is_frozen_twice_is_merged() -> None:
+    encoder = randomize(Encoder("mobilenetv2_050", image_size=32))
+    encoder.freeze(FreezeMode.FROZEN)
+    count = count_merged(encoder)
+    encoder.freeze(FreezeMode.FROZEN)
+    assert count_merged(encoder) == count > 0
 
 
 def test_batch_norms_that_train_are_not_merged() -> None:

@@ -47,6 +47,7 @@ def make_setup(model: Limited, batch_size: int = 8, image_size: int = 64, world_
         loss=SimpleNamespace(weighted=lambda logits, masks: nn.functional.cross_entropy(logits, masks)),
         optimizer=torch.optim.SGD(model.parameters(), lr=1.0),
         pass_size=None,
+        graphs=None,
     )
 
 

@@ -65,7 +65,8 @@ def split_norms(model: nn.Module) -> None:
 
 def _can_merge(conv: nn.Conv2d, norm: _BatchNorm) -> bool:
     """Return True if the batch norm that takes the output of a convolution can be computed in it."""
-    takes_weights = type(conv).forward in (nn.Conv2d.forward, Convolution.forward)
+    # A convolution of an earlier call, which was split since, has the third one.
+    takes_weights = type(conv).forward in (nn.Conv2d.forward, Convolution.forward, _ConvWithNorm.forward)
     is_linear = norm.affine and isinstance(getattr(norm, "drop", None), nn.Identity | None)
     is_trained = not conv.weight.requires_grad and norm.weight.requires_grad
     return takes_weights and is_linear and (not is_trained or type(getattr(norm, "act", None)) in _BOUNDS)
@@ -93,11 +94,34 @@ class _Pair:
     conv: nn.Conv2d
     norm: _BatchNorm
 
-    def compute_weights(self) -> tuple[Tensor, Tensor]:
-        """Return the weights and the bias of a convolution that computes both.
+    def __post_init__(self) -> None:
+        self._stored: tuple[object, tuple[Tensor, Tensor]] | None = None
 
-        They have no gradients if those of the convolution have none.
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_stored": None}
+
+    def weights(self) -> tuple[Tensor, Tensor]:
+        """Return the weights and the bias of a convolution that computes both, see `_compute_weights`.
+
+        If none of the weights train, the result is computed once, and again after one of them has changed. Under
+        autocast, it then has the type of the computation, so that it is not converted in each pass.
         """
+        conv, norm = self.conv, self.norm
+        sources = [conv.weight, conv.bias, norm.weight, norm.bias, norm.running_mean, norm.running_var]
+        given = [tensor for tensor in sources if tensor is not None]
+        is_constant = not any(tensor.requires_grad or tensor.is_inference() for tensor in given)
+        if not is_constant or torch.compiler.is_compiling():
+            return self._compute_weights()
+        kind = conv.weight.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else conv.weight.dtype
+        state = dtype, torch.is_inference_mode_enabled(), [(tensor.data_ptr(), tensor._version) for tensor in given]
+        if self._stored is None or self._stored[0] != state:
+            weight, bias = self._compute_weights()
+            self._stored = state, (weight.to(dtype), bias.to(dtype))
+        return self._stored[1]
+
+    def _compute_weights(self) -> tuple[Tensor, Tensor]:
+        """Compute the weights and the bias. They have no gradients if those of the convolution have none."""
         norm = self.norm
         assert norm.running_mean is not None and norm.running_var is not None
         with torch.set_grad_enabled(torch.is_grad_enabled() and self.conv.weight.requires_grad):
@@ -126,7 +150,7 @@ class _ConvWithNorm:
         pair: _Pair | None = self.__dict__.get("pair")
         if pair is None or pair.norm.training:
             return super().forward(x)  # type: ignore[misc]
-        return self._conv_forward(x, *pair.compute_weights())  # type: ignore[attr-defined]
+        return self._conv_forward(x, *pair.weights())  # type: ignore[attr-defined]
 
 
 class _NormInConv:
@@ -164,11 +188,28 @@ class _Clamp(torch.autograd.Function):
         grad = torch.ops.aten.hardtanh_backward(grad, output, *ctx.bounds)
         if scale is None or not (ctx.needs_input_grad[1] or ctx.needs_input_grad[2]):
             return grad, None, None, None, None
-        # With a mean of 0 and a variance of 1, these are the sums of gradient times output and of the gradients.
-        zeros, ones = torch.zeros_like(scale), torch.ones_like(scale)
-        _, product_sum, shift_grad = torch.ops.aten.native_batch_norm_backward(
-            grad, output, None, zeros, ones, None, None, False, 0.0, [False, True, True]
-        )
+        product_sum, shift_grad = _channel_sums(grad, output)
         scale_grad = (product_sum - shift * shift_grad) / scale
         scale_grad = scale_grad.where(scale.abs() >= _MIN_SCALE, 0.0)
         return grad, scale_grad, shift_grad, None, None
+
+
+def _channel_sums(grad: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of grad * output and of grad for each channel.
+
+    Args:
+        grad: (N, C, H, W) float.
+        output: (N, C, H, W), of the same type.
+
+    Returns:
+        Two tensors of shape (C,), in float32 or float64.
+    """
+    dtype = torch.promote_types(grad.dtype, torch.float32)
+    if grad.device.type != "cpu":
+        return (grad.to(dtype) * output.to(dtype)).sum((0, 2, 3)), grad.sum((0, 2, 3), dtype=dtype)
+    # With a mean of 0 and a variance of 1, these are the gradients of a batch norm, which a CPU computes in one pass.
+    zeros, ones = (torch.full((grad.shape[1],), value, dtype=dtype) for value in (0.0, 1.0))
+    _, product_sum, grad_sum = torch.ops.aten.native_batch_norm_backward(
+        grad, output, None, zeros, ones, None, None, False, 0.0, [False, True, True]
+    )
+    return product_sum, grad_sum

@@ -48,12 +48,17 @@ def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: i
         setup.fabric.backward(loss * (len(images) * setup.fabric.world_size / global_size))
         return loss.detach() * len(images)
 
+    def add_batch(images: Tensor, masks: Tensor) -> Tensor:
+        if setup.graphs is None or setup.pass_size is not None or len(batches) > 1:
+            return add_part(images, masks)
+        return setup.graphs.run(add_part, images, masks, global_size, setup.model.encoder.computes_gradients)
+
     while True:
         pass_size, losses = setup.pass_size, []
         for number, (images, masks) in enumerate(batches, start=1):
             is_last = number == len(batches)  # the processes average their gradients once, in the last batch
             with nullcontext() if is_last else setup.fabric.no_backward_sync(cast(Any, setup.ddp_model)):
-                losses.append(torch.stack(run_in_parts(setup, images, masks, add_part)).sum() / len(images))
+                losses.append(torch.stack(run_in_parts(setup, images, masks, add_batch)).sum() / len(images))
         if setup.pass_size == pass_size or len(batches) == 1:
             return losses
         # Memory ran out in one of the batches, and the gradients of those before it were set to zero.
@@ -111,6 +116,8 @@ def _halve(setup: TrainingSetup, pass_size: int, reason: str) -> None:
         )
     setup.pass_size = pass_size // 2
     setup.optimizer.zero_grad()
+    if setup.graphs is not None:
+        setup.graphs.clear()
     gc.collect()
     if fabric.device.type == "cuda":
         torch.cuda.empty_cache()

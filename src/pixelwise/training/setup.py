@@ -32,6 +32,7 @@ from pixelwise.training.course import Course, paused_epochs
 from pixelwise.training.data import build_sampler, channel_statistics, open_datasets
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
 from pixelwise.training.start_from import start_model
+from pixelwise.training.step_graphs import StepGraphs
 
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
@@ -93,6 +94,7 @@ class TrainingSetup:
         datasets: the training and the validation images of the two loaders.
         loss: the loss.
         course: the times of the validations and of the end.
+        graphs: CUDA graphs of the training steps, or None if they are not used.
         pass_size: maximum number of images in one pass through the model, see `run_in_parts`. None for no limit.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
@@ -110,6 +112,7 @@ class TrainingSetup:
     datasets: tuple[SegmentationDataset, SegmentationDataset]
     loss: TrainingLoss
     course: Course
+    graphs: StepGraphs | None = None
     pass_size: int | None = field(default=None, init=False)
     step: int = field(default=0, init=False)
     train_seconds: float = field(default=0.0, init=False)
@@ -183,7 +186,17 @@ def build_training(
             function, _class_weights(train_set, data, config, fabric), task, data.read_spec.partial_labels
         ),
         course=course,
+        graphs=_make_graphs(model, custom_loss, fabric),
     )
+
+
+def _make_graphs(
+    model: SegmentationModel, custom_loss: Callable[..., Any] | None, fabric: "Fabric"
+) -> StepGraphs | None:
+    """Return CUDA graphs, which need a single process on a GPU, and a loss whose Python code need not run each time."""
+    if fabric.device.type != "cuda" or fabric.world_size > 1 or custom_loss is not None:
+        return None
+    return StepGraphs(list(model.parameters()))
 
 
 def steps_per_epoch(sampler: EpochSampler, config: Config) -> int:
