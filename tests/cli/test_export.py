@@ -144,6 +144,27 @@ class TestRefused:
         assert "map.tif: is large or has a georeference" in result.err and "predict it with the run" in result.err
 
 
+def test_thresholds(run_cli: RunCommand, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "ODD_SIZES", {"one pixel": (1, 1)})
+    run, file = tmp_path / "run", tmp_path / "model.onnx"
+    run.mkdir()
+    make_model(("pet", "background", "border")).save(run)
+    result = run_cli("export", run, "--out", file, "--thresholds", "pet=0.7", "border=0.2")
+    assert (result.code, result.err) == (0, "") and "thresholds:  pet=0.7 border=0.2\n" in result.out
+    assert run_cli("predict", file, photos, "--out", tmp_path / "of file").code == 0
+    words = ("--thresholds", "pet=0.7", "border=0.2", "--device", "cpu")
+    assert run_cli("predict", run, photos, "--out", tmp_path / "of run", *words).code == 0
+    assert run_cli("predict", run, photos, "--out", tmp_path / "plain").code == 0
+    of_file, of_run, plain = (
+        np.concatenate([np.array(Image.open(tmp_path / name / f"{number}_mask.png")).ravel() for number in range(3)])
+        for name in ("of file", "of run", "plain")
+    )
+    assert np.mean(of_file == of_run) > 0.98 > np.mean(of_file == plain)  # a run can compute in bfloat16
+    result = run_cli("predict", file, photos, "--out", tmp_path / "more", "--thresholds", "pet=0.5")
+    assert_one_line_error(result, "are set by its export; leave out --thresholds")
+    assert_one_line_error(run_cli("export", run, "--out", tmp_path / "b.onnx", "--thresholds", "pet"), "CLASS=VALUE")
+
+
 def test_evaluate_a_file(
     run_cli: RunCommand, run_copy: Path, pets_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """Exported files of small networks."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
 from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.export.torch_exporter import TorchModel
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.inference.thresholds import threshold_shift
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
 
@@ -81,16 +83,23 @@ class SmallNetwork(nn.Module):
         return nn.functional.conv2d(images.float() - 127, self.weights)
 
 
-def make_exported(suffix: str, config: ModelConfig, probabilities: bool = False) -> ExportedModel:
+def make_exported(
+    suffix: str, config: ModelConfig, probabilities: bool = False, thresholds: Mapping[str, float] | None = None
+) -> ExportedModel:
     """Return such a network in the format of a suffix."""
+    shift = threshold_shift(thresholds or {}, config)
     if suffix == ".pt2":
-        return TorchModel(SmallNetwork(config), config, probabilities)
-    model = OnnxModel(make_network(config), config, probabilities)
+        return TorchModel(SmallNetwork(config), config, probabilities, shift)
+    model = OnnxModel(make_network(config), config, probabilities, None if shift is None else shift.numpy())
     return OpenVinoModel(model) if suffix == ".xml" else model
 
 
 def write_file(
-    path: Path, config: ModelConfig, tests: tuple[SelfTest, ...] | None = None, probabilities: bool = False
+    path: Path,
+    config: ModelConfig,
+    tests: tuple[SelfTest, ...] | None = None,
+    probabilities: bool = False,
+    thresholds: Mapping[str, float] | None = None,
 ) -> Path:
     """Write the exported file of such a network. Its suffix is that of a target.
 
@@ -100,9 +109,15 @@ def write_file(
         height, width, classes = 6, 8, len(config.classes)
         image = np.zeros((height, width, len(config.mean)), np.uint8)
         tests = (SelfTest.encode(image, np.zeros(config.task.mask_shape(classes, height, width), np.uint8)),)
-    model = make_exported(path.suffix, config, probabilities)
+    model = make_exported(path.suffix, config, probabilities, thresholds)
     metadata = ExportMetadata(
-        version=pixelwise.__version__, opset=model.opset, precision="float32", parity=1.0, model=config, tests=tests
+        version=pixelwise.__version__,
+        opset=model.opset,
+        precision="float32",
+        parity=1.0,
+        model=config,
+        thresholds=dict(thresholds or {}),
+        tests=tests,
     )
     model.write(path, metadata)
     return path

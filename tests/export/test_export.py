@@ -37,6 +37,28 @@ def test_the_file_gives_the_masks_of_the_run(exported: ExportResult, predictor: 
     assert_array_equal(file(gray).mask, predictor(gray).mask)
 
 
+@pytest.mark.parametrize(("target", "suffix"), [("onnx", ".onnx"), ("openvino", ".xml"), ("torch", ".pt2")])
+def test_thresholds_are_in_the_file(target: str, suffix: str, run: Path, small_sizes: None, tmp_path: Path) -> None:
+    thresholds = {"border": 0.2, "pet": 0.6}
+    result = export_model(run, tmp_path / f"model{suffix}", target, thresholds=thresholds)
+    assert result.metadata.thresholds == thresholds and result.metadata.parity >= 0.999
+    assert json.loads(result.report.read_text())["thresholds"] == thresholds
+    assert verify(result.path).is_passed
+    file, image = Predictor.load(result.path), make_image(90, 120)
+    expected = Predictor.load(run, "cpu", "32-true", thresholds=thresholds)(image)
+    assert np.mean(file(image).mask == expected.mask) >= 0.999
+    plain = Predictor.load(run, "cpu", "32-true")
+    assert np.mean(plain(image).mask == expected.mask) < 0.99
+    # The masks of the self-test have the thresholds too.
+    assert any(np.any(plain(each.image).mask != each.mask) for each in result.images if each.name == "self-test")
+
+
+def test_wrong_thresholds_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`thresholds`: unknown class 'peet'"):
+        export_model(run, tmp_path / "model.onnx", thresholds={"peet": 0.4})
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_it_has_only_plain_operators_and_no_batch_norm(exported: ExportResult) -> None:
     model = onnx.load(exported.path)
     assert {each.domain for each in model.opset_import} == {""}

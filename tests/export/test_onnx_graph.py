@@ -1,5 +1,6 @@
 """The operators around a network, of each target: mask, confidences and probabilities are those of a Predictor."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import EXPORTED_SUFFIXES
 from pixelwise.inference.prediction import Prediction
+from pixelwise.inference.thresholds import threshold_shift
 from pixelwise.models.config import ModelConfig
 from tests.export.helpers import make_config, make_weights, write_file
 
@@ -31,11 +33,16 @@ CONFIGS: dict[str, dict[str, Any]] = {
 SIZES = ((1, 1), (1, 50), (33, 20), (70, 90))
 
 
-def predict(config: ModelConfig, image: np.ndarray, probabilities: bool = False) -> Prediction:
+def predict(
+    config: ModelConfig,
+    image: np.ndarray,
+    probabilities: bool = False,
+    thresholds: Mapping[str, float] | None = None,
+) -> Prediction:
     """Predict with PyTorch."""
     pixels = resize_image(image, to_pair(config.size)).float() - 127
     logits = torch.einsum("kc,chw->khw", torch.from_numpy(make_weights(config)), pixels)
-    return make_prediction(image, logits, config, probabilities)
+    return make_prediction(image, logits, config, probabilities, shift=threshold_shift(thresholds or {}, config))
 
 
 def make_image(config: ModelConfig, height: int, width: int) -> np.ndarray:
@@ -46,6 +53,32 @@ def make_image(config: ModelConfig, height: int, width: int) -> np.ndarray:
         image[: height // 2, : width // 2] = 0
         image[-1, -1, 0] = 0  # this pixel has data in another channel
     return image
+
+
+@pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)
+@pytest.mark.parametrize("name", [name for name, fields in CONFIGS.items() if fields.get("classes") != 1])
+def test_thresholds_are_operators_of_the_file(name: str, suffix: str, tmp_path: Path) -> None:
+    config = make_config(**CONFIGS[name])
+    thresholds = {"class 0": 0.35, "class 1": 0.8}
+    path = write_file(tmp_path / f"model{suffix}", config, probabilities=True, thresholds=thresholds)
+    exported = ExportedPredictor.load(path)
+    changed = 0
+    for size in SIZES:
+        image = make_image(config, *size)
+        expected = predict(config, image, probabilities=True, thresholds=thresholds)
+        result = exported.predict_batch([image], probabilities=True)[0]
+        assert_array_equal(result.mask, expected.mask)
+        changed += int(np.count_nonzero(expected.mask != predict(config, image).mask))
+        assert result.probabilities is not None and expected.probabilities is not None
+        assert_allclose(result.probabilities, expected.probabilities, atol=1e-5)
+        with_data = expected.mask != 255 if expected.mask.ndim == 2 else expected.mask[0] != 255
+        assert_allclose(result.confidence[with_data], expected.confidence[with_data], atol=1e-5)
+        later = exported.predict_batch([image])[0]  # its confidence is computed when it is read
+        assert_allclose(later.confidence[with_data], expected.confidence[with_data], atol=1e-5)
+        assert result.class_confidences is not None and expected.class_confidences is not None
+        for one, other in zip(result.class_confidences.values(), expected.class_confidences.values(), strict=True):
+            assert one == pytest.approx(other, abs=1e-5)
+    assert changed > 100
 
 
 @pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)

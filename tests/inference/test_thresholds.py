@@ -77,7 +77,7 @@ def test_wrong_thresholds_are_refused() -> None:
         make_predictor(("background", "leaf"), {"leef": 0.5})
     with pytest.raises(ConfigError, match="that of leaf must be between 0 and 1, and is 1"):
         make_predictor(("background", "leaf"), {"leaf": 1})
-    with pytest.raises(ConfigError, match="an exported file has no `thresholds`"):
+    with pytest.raises(ConfigError, match="the thresholds of an exported file are set by its export"):
         Predictor.load("model.onnx", thresholds={"leaf": 0.3})
 
 

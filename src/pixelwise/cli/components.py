@@ -1,7 +1,7 @@
 """Types of flags, and parsing of components and their parameters on the command line."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
 
@@ -108,3 +108,17 @@ def parse_parameters(flag: str, words: tuple[str, ...]) -> dict[str, Any]:
             raise ConfigError(f"{flag}: '{part}' is not PARAMETER=VALUE; write for example gamma=3")
         parameters[name.strip()] = parsed
     return parameters
+
+
+def parse_thresholds(words: Sequence[str]) -> dict[str, float]:
+    """Return class name → threshold. Raise ConfigError if a word is not CLASS=NUMBER."""
+    thresholds = {}
+    for word in words:
+        name, equals, value = word.rpartition("=")
+        try:
+            thresholds[name] = float(value)
+        except ValueError:
+            equals = ""
+        if not equals:
+            raise ConfigError(f"--thresholds: '{word}' is not CLASS=VALUE; write for example leaf=0.7")
+    return thresholds

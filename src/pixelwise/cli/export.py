@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output
-from pixelwise.cli.components import OPEN_CHOICE, DataPath, open_choice
+from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, open_choice, parse_thresholds
 from pixelwise.cli.entry import DONE
 from pixelwise.cli.setting_flags import read_names
 from pixelwise.errors import printable
@@ -35,6 +35,7 @@ def export_command(
     int8: Annotated[bool, Parameter(negative=())] = False,
     bfloat16: Annotated[bool, Parameter(negative=())] = False,
     probabilities: Annotated[bool, Parameter(negative=())] = False,
+    thresholds: Annotated[list[str] | None, Parameter(**LIST_FLAG, metavar="CLASS=VALUE")] = None,
     runtime: Path | None = None,
     overwrite: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
@@ -47,6 +48,8 @@ def export_command(
             processors. An error if more than 1 % of their pixels change, or their mIoU falls by more than 0.5 points.
         bfloat16: Compute with bfloat16, for openvino on a processor that has it. The conditions are those of --int8.
         probabilities: Add the probability of each class at each pixel as an output of the file.
+        thresholds: How probable a class must be to be predicted, from 0 to 1: leaf=0.7 crack=0.3. 0.5 changes nothing.
+            They become a part of the file.
         runtime: Package file of ONNX Runtime Web for web. By default it is downloaded once.
         overwrite: Replace the file and its report.
     """
@@ -62,12 +65,16 @@ def export_command(
             int8=int8,
             bfloat16=bfloat16,
             probabilities=probabilities,
+            thresholds=parse_thresholds(thresholds or []),
             runtime=runtime,
             overwrite=overwrite,
             progress=bars.track("measuring"),
         )
     size = sum(map(size_in_bytes, result.files)) / 1e6
     print(printable(f"file:        {', '.join(map(str, result.files))} ({size:.1f} MB)"))
+    if result.metadata.thresholds:
+        words = (f"{name}={value:g}" for name, value in result.metadata.thresholds.items())
+        print(printable(f"thresholds:  {' '.join(words)}"))
     for image in result.images:
         height, width = image.image.shape[:2]
         print(f"             {f'{image.name} ({width}x{height})':24} {image.equal:9.4%} of the pixels equal")

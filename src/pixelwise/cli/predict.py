@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 from cyclopts import Parameter
 
 from pixelwise.cli.common import check_output, print_skipped
-from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice
+from pixelwise.cli.components import LIST_FLAG, OPEN_CHOICE, DataPath, Device, open_choice, parse_thresholds
 from pixelwise.cli.entry import DONE, SOME_FILES_FAILED, interrupt_advice
 from pixelwise.cli.flags import with_flags
 from pixelwise.data.input_size import View
@@ -116,7 +116,7 @@ def predict_command(
     if isinstance(place, Path):
         check_output(place)
     predictor = Predictor.load(
-        model, device, view=view, scale=scale, tta=tta, thresholds=_parse_thresholds(thresholds or [])
+        model, device, view=view, scale=scale, tta=tta, thresholds=parse_thresholds(thresholds or [])
     )
     flags = {
         "--min-object": str(min_object),
@@ -269,17 +269,3 @@ def _listed(outputs: Sequence[str]) -> str:
     """Return names with a verb: "mask is", "mask, overlay and csv are"."""
     *first, last = dict.fromkeys(outputs)
     return f"{', '.join(first)} and {last} are" if first else f"{last} is"
-
-
-def _parse_thresholds(words: Sequence[str]) -> dict[str, float]:
-    """Return class name → threshold. Raise ConfigError if a word is not CLASS=NUMBER."""
-    thresholds = {}
-    for word in words:
-        name, equals, value = word.rpartition("=")
-        try:
-            thresholds[name] = float(value)
-        except ValueError:
-            equals = ""
-        if not equals:
-            raise ConfigError(f"--thresholds: '{word}' is not CLASS=VALUE; write for example leaf=0.7")
-    return thresholds

@@ -95,5 +95,7 @@ class ModelSource:
 def computation_of(predictor: EvaluatedPredictor) -> str:
     """Return the package that computes the masks and its precision, such as "onnxruntime, int8"."""
     if isinstance(predictor, ExportedPredictor):
-        return f"{predictor.file.package}, {predictor.file.metadata.precision}"
+        metadata = predictor.file.metadata
+        thresholds = " ".join(f"{name}={value:g}" for name, value in metadata.thresholds.items())
+        return f"{predictor.file.package}, {metadata.precision}" + f", thresholds {thresholds}" * bool(thresholds)
     return f"torch, {'bfloat16' if predictor.bfloat16 else 'float32'}"

@@ -20,7 +20,7 @@ class ExportJob:
     """The input of an exporter: a model, and the options of its target.
 
     Attributes:
-        predictor: the model on the CPU in float32. Its masks are those that the file must give.
+        predictor: the model on the CPU in float32. Its masks are those that the file must give, with its thresholds.
         probabilities: True to add the output of probabilities.
         runtime: the package file of ONNX Runtime Web for the target "web", or None to download it once.
         bfloat16: True to compute with bfloat16, for targets with the trait `has_bfloat16`.

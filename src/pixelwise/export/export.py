@@ -1,6 +1,6 @@
 """Export a run as one file, and prove that the file gives the masks of the run."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -61,6 +61,7 @@ def export_model(
     int8: bool = False,
     bfloat16: bool = False,
     probabilities: bool = False,
+    thresholds: Mapping[str, float] | None = None,
     runtime: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress = no_progress,
@@ -81,6 +82,8 @@ def export_model(
         bfloat16: for the target "openvino", compute with bfloat16 on processors that have it. This machine must have
             it. The conditions are those of `int8`.
         probabilities: add the output of probabilities.
+        thresholds: class name → how probable the class must be to be in the mask, see `Predictor`. They become
+            operators of the file.
         runtime: for the target "web", the package file of ONNX Runtime Web. None downloads it once, into the user's
             cache folder.
         overwrite: replace files that exist.
@@ -90,8 +93,8 @@ def export_model(
         The files and the measured images.
 
     Raises:
-        ConfigError: The target is unknown, its package is not installed, the model cannot be exported to it, or `int8`
-            or `bfloat16` is set and the target or this machine does not have it.
+        ConfigError: The target is unknown, a threshold is invalid, its package is not installed, the model cannot be
+            exported to it, or `int8` or `bfloat16` is set and the target or this machine does not have it.
         OutputExistsError: A file exists already, and `overwrite` is False.
         OutputError: A file cannot be written.
         DataError: `int8` or `bfloat16` is set, and the validation images of the run are gone or cannot be read.
@@ -111,7 +114,7 @@ def export_model(
         raise ConfigError(entry.traits["no_int8"])
     if bfloat16 and (int8 or not entry.traits.get("has_bfloat16")):
         raise ConfigError("`bfloat16` is for the target openvino, without `int8`; leave it out")
-    predictor = _load_reference(run)
+    predictor = _load_reference(run, thresholds or {})
     config = predictor.config
     validation = ValidationImages(run) if int8 or bfloat16 else None
     package = None if runtime is None else expand_home(runtime)
@@ -129,6 +132,7 @@ def export_model(
             parity=0.0,
             model=config,
             data=_data_spec(run),
+            thresholds=dict(thresholds or {}),
             tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
         )
         if validation is None:
@@ -157,9 +161,9 @@ def export_model(
     return ExportResult(out, *report_paths(out), metadata, measured, (out, *others), score)
 
 
-def _load_reference(run: str | Path) -> Predictor:
+def _load_reference(run: str | Path, thresholds: Mapping[str, float]) -> Predictor:
     """Return the model on the CPU in float32, whose masks the file must give. Raise ConfigError if it has windows."""
-    predictor = Predictor(load_model(run), "cpu", "32-true")
+    predictor = Predictor(load_model(run), "cpu", "32-true", thresholds=thresholds)
     if predictor.config.view == "tiles":
         raise ConfigError(
             f"{run}: predicts by overlapping windows, for which an exported file has no operators; predict with the "
@@ -245,6 +249,7 @@ def _facts(
         "smallest_fraction_of_equal_pixels": metadata.parity,
         **({} if score is None else {metadata.precision: asdict(score)}),
         "classes": list(metadata.model.classes),
+        "thresholds": metadata.thresholds,
         "metrics": metadata.model.metrics,
         "licenses": metadata.model.licenses,
     }

@@ -27,6 +27,7 @@ class OnnxModel:
         network: the network, see `join_job`.
         config: the configuration of the model.
         probabilities: True to add the output of probabilities.
+        shift: the thresholds of the classes, see `join_job`.
 
     Attributes:
         model: the operators of the whole job.
@@ -38,9 +39,15 @@ class OnnxModel:
 
     opset = OPSET
 
-    def __init__(self, network: onnx.ModelProto, config: ModelConfig, probabilities: bool = False) -> None:
-        self._network, self._config, self._probabilities = network, config, probabilities
-        self.model = join_job(network, config, probabilities)
+    def __init__(
+        self,
+        network: onnx.ModelProto,
+        config: ModelConfig,
+        probabilities: bool = False,
+        shift: npt.NDArray[np.float32] | None = None,
+    ) -> None:
+        self._network, self._config, self._probabilities, self._shift = network, config, probabilities, shift
+        self.model = join_job(network, config, probabilities, shift)
         if self.model.ByteSize() > _MAX_BYTES:
             raise RunError(f"the model has {self.model.ByteSize() / 1e9:.1f} GB; an ONNX file has at most 2 GB")
         try:
@@ -60,7 +67,7 @@ class OnnxModel:
         from pixelwise.export.quantize import quantized_networks
 
         for float_layers, network in quantized_networks(self._network, inputs):
-            yield float_layers, OnnxModel(network, self._config, self._probabilities)
+            yield float_layers, OnnxModel(network, self._config, self._probabilities, self._shift)
 
     def open(self, path: Path) -> ExportedPredictor:
         """Return the predictor of a file, see `ExportedModel`."""
@@ -77,4 +84,5 @@ def export_onnx(job: ExportJob) -> OnnxModel:
     Raises:
         RunError: An operation cannot be converted, or the model is too large for one file.
     """
-    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities)
+    shift = None if job.predictor.shift is None else job.predictor.shift.numpy()
+    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities, shift)

@@ -2,12 +2,14 @@
 
 image (1, H, W, channels) uint8
   ▸ resize to the model's size with antialiasing ▸ network (normalization and batch norms folded in) ▸ logits
-  ▸ resize to (H, W), one class at a time ▸ first maximum, or a threshold per class ▸ mask
+  ▸ add the shift of the thresholds ▸ resize to (H, W), one class at a time
+  ▸ first maximum, or for a multi-label model each class above 0 ▸ mask
 """
 
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
@@ -26,7 +28,12 @@ NETWORK_INPUT, LOGITS = "resized", "logits"
 """Names of the input and of the output of the network."""
 
 
-def join_job(network: onnx.ModelProto, config: ModelConfig, probabilities: bool) -> onnx.ModelProto:
+def join_job(
+    network: onnx.ModelProto,
+    config: ModelConfig,
+    probabilities: bool,
+    shift: npt.NDArray[np.float32] | None = None,
+) -> onnx.ModelProto:
     """Add the operators before and after a network.
 
     Args:
@@ -34,6 +41,7 @@ def join_job(network: onnx.ModelProto, config: ModelConfig, probabilities: bool)
             (1, C, height, width) float32, with the operators of `OPSET`.
         config: the configuration of the model.
         probabilities: True to add the output `PROBABILITIES`.
+        shift: (C, 1, 1), what is added to logits for thresholds of the classes, see `threshold_shift`, or None.
 
     Returns:
         A model with the input `IMAGE`, (1, H, W, channels) uint8 of any size, and the outputs `MASK`, (1, H, W) or
@@ -45,8 +53,9 @@ def join_job(network: onnx.ModelProto, config: ModelConfig, probabilities: bool)
     after = before.branch("after")
     size = _image_size(after)
     missing = _missing_pixels(after) if config.band_ranges else None
-    _add_mask(after, config, size, missing)
-    _add_confidence(after, config, size, missing)
+    shifted = LOGITS if shift is None else after.add("Add", [LOGITS, after.constant(shift[None], np.float32)])
+    _add_mask(after, config, size, missing, shifted)
+    _add_confidence(after, config, size, missing, shifted)
     if probabilities:
         _add_probabilities(after, config, size)
     graph = helper.make_graph(
@@ -85,10 +94,10 @@ def _resize(graph: GraphBuilder, values: str, channels: int, size: str) -> str:
     return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
 
 
-def _add_mask(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None) -> None:
+def _add_mask(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None, shifted: str) -> None:
     """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number."""
     classes = len(config.classes)
-    logits = graph.split(LOGITS, classes, axis=1)
+    logits = graph.split(shifted, classes, axis=1)
     if config.task is MULTILABEL:
         zero = graph.constant(0, np.float32)
         present = [graph.add("Greater", [_resize(graph, each, 1, size), zero]) for each in logits]
@@ -125,16 +134,17 @@ def _add_probabilities(graph: GraphBuilder, config: ModelConfig, size: str) -> N
         graph.add("Softmax", [resized], PROBABILITIES, axis=1)
 
 
-def _add_confidence(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None) -> None:
-    """Add the mean probability of each class over its pixels at the size of the logits, see `Task.class_confidence`."""
+def _add_confidence(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None, shifted: str) -> None:
+    """Add the mean probability of each class over its pixels at the size of the logits, see `class_confidence`."""
     classes = len(config.classes)
     logits = graph.add("Div", [LOGITS, graph.constant(config.temperature, np.float32)])
     if config.task is MULTILABEL:
         probabilities = graph.add("Sigmoid", [logits])
-        present = graph.add("Greater", [LOGITS, graph.constant(0, np.float32)])
+        present = graph.add("Greater", [shifted, graph.constant(0, np.float32)])
     else:
-        probabilities = _highest_probability(graph, logits)
-        labels = graph.add("ArgMax", [LOGITS], axis=1)
+        is_highest = shifted == LOGITS  # the class of the mask is the most probable one
+        probabilities = _highest_probability(graph, logits) if is_highest else graph.add("Softmax", [logits], axis=1)
+        labels = graph.add("ArgMax", [shifted], axis=1)
         indices = graph.constant(np.arange(classes).reshape(1, classes, 1, 1), np.int64)
         present = graph.add("Equal", [labels, indices])
     if missing is not None:

@@ -42,6 +42,7 @@ class TorchModel:
         network: the network, see `WholeJob`. Its tensors need no gradients.
         config: the configuration of the model.
         probabilities: True to add the output of probabilities.
+        shift: the thresholds of the classes, see `WholeJob`.
 
     Attributes:
         opset: the version of the program's format.
@@ -52,8 +53,10 @@ class TorchModel:
 
     opset = PROGRAM_VERSION
 
-    def __init__(self, network: nn.Module, config: ModelConfig, probabilities: bool = False) -> None:
-        job = WholeJob(network, config, probabilities).eval()
+    def __init__(
+        self, network: nn.Module, config: ModelConfig, probabilities: bool = False, shift: torch.Tensor | None = None
+    ) -> None:
+        job = WholeJob(network, config, probabilities, shift).eval()
         image = torch.zeros((1, *_EXAMPLE_SIZE, len(config.mean)), dtype=torch.uint8)
         sizes = {1: Dim("height", min=1, max=_MAX_SIDE), 2: Dim("width", min=1, max=_MAX_SIDE)}
         try:
@@ -116,7 +119,7 @@ def export_torch(job: ExportJob) -> TorchModel:
     Raises:
         RunError: An operation cannot be converted.
     """
-    return TorchModel(_to_network(job.predictor.model), job.config, job.probabilities)
+    return TorchModel(_to_network(job.predictor.model), job.config, job.probabilities, job.predictor.shift)
 
 
 def _check_operator(function: object, encoder: str) -> None:

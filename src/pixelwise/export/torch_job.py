@@ -23,10 +23,16 @@ class WholeJob(nn.Module):
         network: a function of (1, channels, height, width) uint8 that returns logits (1, C, height, width).
         config: the configuration of the model.
         probabilities: True to return the probabilities too.
+        shift: (C, 1, 1) float32, what is added to logits for thresholds of the classes, see `threshold_shift`, or None.
     """
 
-    def __init__(self, network: nn.Module, config: ModelConfig, probabilities: bool) -> None:
+    shift: Tensor | None
+
+    def __init__(
+        self, network: nn.Module, config: ModelConfig, probabilities: bool, shift: Tensor | None = None
+    ) -> None:
         super().__init__()
+        self.register_buffer("shift", shift)
         self.network, self.config, self.probabilities = network, config, probabilities
 
     def forward(self, image: Tensor) -> dict[str, Tensor]:
@@ -43,7 +49,8 @@ class WholeJob(nn.Module):
         planes = image.permute(0, 3, 1, 2)
         logits = self.network(F.interpolate(planes, size=to_pair(self.config.size), mode="bilinear", antialias=True))
         missing = image.amax(3) == 0 if self.config.band_ranges else None
-        outputs = {MASK: self._mask(logits, size, missing), CONFIDENCE: self._confidence(logits, missing)}
+        shifted = logits if self.shift is None else logits + self.shift
+        outputs = {MASK: self._mask(shifted, size, missing), CONFIDENCE: self._confidence(logits, shifted, missing)}
         if self.probabilities:
             resized = _resize(logits / self.config.temperature, size)
             outputs[PROBABILITIES] = self.config.task.activate(resized)
@@ -63,16 +70,16 @@ class WholeJob(nn.Module):
             highest = torch.maximum(highest, value)
         return mask[:, 0] if missing is None else mask[:, 0].masked_fill(missing, IGNORE_INDEX)
 
-    def _confidence(self, logits: Tensor, missing: Tensor | None) -> Tensor:
+    def _confidence(self, logits: Tensor, shifted: Tensor, missing: Tensor | None) -> Tensor:
         """Return the mean probability of each class over its pixels at the size of the logits."""
         step = max(1, math.ceil(math.sqrt(logits[0, 0].numel() / CONFIDENCE_PIXELS)))
-        sampled = logits[:, :, ::step, ::step]
+        sampled, shifted = (each[:, :, ::step, ::step] for each in (logits, shifted))
         probabilities = self.config.task.activate(sampled / self.config.temperature)
         if self.config.task is MULTILABEL:
-            present = sampled > 0
+            present = shifted > 0
         else:
             indices = torch.arange(sampled.shape[1])[:, None, None]
-            present = sampled.argmax(1, keepdim=True) == indices
+            present = shifted.argmax(1, keepdim=True) == indices
         if missing is not None:
             present = present & ~_resize_nearest(missing, (sampled.shape[2], sampled.shape[3]))[:, None]
         weights = present.to(probabilities.dtype)

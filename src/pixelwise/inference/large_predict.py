@@ -17,13 +17,13 @@ from pixelwise.inference.image_rows import ArrayRows, ImageRows
 from pixelwise.inference.inputs import read_input
 from pixelwise.inference.large_mask import STEP_ROWS, ClassConfidence, MaskFile, MaskPart, RowProgress, mask_parts
 from pixelwise.inference.large_rows import FileRows, ScaledRows
+from pixelwise.inference.mask_confidence import mask_confidence
 from pixelwise.inference.mask_counts import MaskCounts
 from pixelwise.inference.mask_filter import MaskFilter
 from pixelwise.inference.objects import ObjectFinder, ObjectTable, counted_values, join_channels
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.sources import ImageSource
-from pixelwise.inference.thresholds import mask_confidence
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 from pixelwise.runtime.atomic import temporary_directory

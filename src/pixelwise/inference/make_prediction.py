@@ -10,9 +10,10 @@ from torch import Tensor
 
 from pixelwise.data.resize import resize_mask
 from pixelwise.inference.bands import resize_to_confidence, resize_to_mask, resize_to_small_mask
+from pixelwise.inference.mask_confidence import mask_confidence
 from pixelwise.inference.packed_mask import PackedMask
 from pixelwise.inference.prediction import Prediction
-from pixelwise.inference.thresholds import add_shift, class_confidence, mask_confidence, resized_confidence
+from pixelwise.inference.thresholds import add_shift, class_confidence, resized_confidence
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 

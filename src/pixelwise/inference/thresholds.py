@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from pixelwise.data.task import Task
 from pixelwise.errors import ConfigError, unknown_name
 from pixelwise.inference.bands import resize_to_mask
+from pixelwise.inference.mask_confidence import mask_confidence
 from pixelwise.models.config import ModelConfig
 
 
@@ -66,18 +66,6 @@ def class_confidence(task: Task, logits: Tensor, temperature: float, shift: Tens
         float(values[region].mean()) if region.any() else None
         for values, region in zip(probabilities, regions, strict=True)
     ]
-
-
-def mask_confidence(task: Task, probabilities: npt.NDArray[np.float32], mask: npt.NDArray[np.uint8]) -> np.ndarray:
-    """Return the probability of a mask at each pixel, (H, W) float32, see `Task.confidence`.
-
-    Args:
-        task: the task.
-        probabilities: (C, H, W) float32 in [0, 1].
-        mask: a mask of the task.
-    """
-    found = task.label_probability(torch.from_numpy(probabilities), torch.from_numpy(np.asarray(mask)))
-    return (found if found.ndim == 2 else found.amin(0)).numpy()
 
 
 def resized_confidence(

@@ -62,7 +62,7 @@ def test_the_masks_are_those_of_the_command(path: Path, tmp_path: Path) -> None:
         ({"view": "tiles"}, "has no `view`"),
         ({"scale": 0.5}, "has no `scale`"),
         ({"tta": True}, "has no `tta`"),
-        ({"thresholds": {"class 1": 0.3}}, "has no `thresholds`"),
+        ({"thresholds": {"class 1": 0.3}}, "leave out `thresholds`, and export the run with them"),
     ],
 )
 def test_options_that_a_file_does_not_have(tmp_path: Path, options: dict[str, object], error: str) -> None:

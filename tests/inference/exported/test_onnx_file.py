@@ -131,6 +131,9 @@ class TestMetadata:
             ({"unknown": 1}, "unknown"),
             ({"tests": []}, "tests"),
             ({"opset": "many"}, "opset"),
+            ({"thresholds": {"class 1": 1.5}}, "thresholds"),
+            ({"thresholds": {"secret": 0.5}}, "a threshold of 'secret', which is not a class"),
+            ({"data": "all"}, "data"),
         ],
     )
     def test_invalid_fields(self, path: Path, fields: dict[str, Any], part: str) -> None:

@@ -5,15 +5,16 @@ The file can come from an untrusted source, so all lengths and sizes are limited
 
 import base64
 import io
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from pixelwise.errors import RunError
 from pixelwise.models.config import ModelConfig
+from pixelwise.palette import IGNORE_INDEX
 
 METADATA_KEY = "pixelwise"
 """Key of the metadata in a file."""
@@ -92,6 +93,8 @@ class ExportMetadata(BaseModel):
         data: how the masks of the training were read, so that other data is evaluated in the same way: the fields of
             data.yaml of the run, without the place of its data. None for a model without data.yaml. It is checked when
             it is used, because a prediction does not import the data formats.
+        thresholds: class name → how probable it must be to be in the mask, see `threshold_shift`. They are in the
+            operators of the file. Empty if there are none.
         tests: images with the masks that the file must give.
     """
 
@@ -104,7 +107,15 @@ class ExportMetadata(BaseModel):
     parity: Annotated[float, Field(ge=0, le=1)]
     model: ModelConfig
     data: dict[str, JsonValue] | None = None
+    thresholds: Annotated[dict[str, Annotated[float, Field(gt=0, lt=1)]], Field(max_length=IGNORE_INDEX)] = {}
     tests: Annotated[tuple[SelfTest, ...], Field(min_length=1, max_length=10)]
+
+    @model_validator(mode="after")
+    def _check_thresholds(self) -> Self:
+        for name in self.thresholds:
+            if name not in self.model.classes:
+                raise ValueError(f"there is a threshold of '{name[:100]}', which is not a class")
+        return self
 
 
 def _to_png(pixels: Bytes) -> str:

@@ -1,7 +1,7 @@
 """Predictions with an exported file, by the same functions as with a run."""
 
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from pixelwise.errors import ConfigError, DataError
 from pixelwise.inference.exported.exported_file import ExportedFile, ExportedOutput
 from pixelwise.inference.exported.open_file import open_exported
 from pixelwise.inference.image_predictor import ImagePredictor
+from pixelwise.inference.mask_confidence import mask_confidence
 from pixelwise.inference.prediction import Prediction
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
@@ -71,8 +72,12 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
         """
         if device not in ("auto", "cpu"):
             raise ConfigError(f"{path}: an exported file predicts on the CPU; leave out `device`, or use the run")
+        if thresholds:
+            raise ConfigError(
+                f"{path}: the thresholds of an exported file are set by its export; leave out `thresholds`, and export "
+                "the run with them or use the run"
+            )
         given = {"view": view not in (None, "whole"), "scale": scale is not None, "tta": tta}
-        given["thresholds"] = bool(thresholds)
         for name in (name for name, is_given in given.items() if is_given):
             raise ConfigError(f"{path}: an exported file has no `{name}`; leave it out, or use the run")
         file = open_exported(expand_home(path))
@@ -135,6 +140,11 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
         likelihood = output.probabilities
         if probabilities and likelihood is None:
             likelihood = self._probabilities(image)
+        compute_confidence: Callable[[], np.ndarray] | None = None
+        if likelihood is not None and self.file.metadata.thresholds:
+            compute_confidence = partial(mask_confidence, self.task, likelihood, output.mask)
+        elif keep_logits and likelihood is None:
+            compute_confidence = partial(self._confidence, image, output.mask)
         channel = output.mask if output.mask.ndim == 2 else output.mask[0]
         return Prediction.from_config(
             image,
@@ -143,7 +153,7 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
             nodata_pixels=int(np.count_nonzero(channel == IGNORE_INDEX)) if self.config.band_ranges else 0,
             probabilities=likelihood,
             confidences=[None if math.isnan(value) else value for value in output.confidences.tolist()],
-            compute_confidence=partial(self._confidence, image) if keep_logits and likelihood is None else None,
+            compute_confidence=compute_confidence,
         )
 
     def predict_batch(self, images: Sequence[np.ndarray], probabilities: bool = False) -> list[Prediction]:
@@ -183,8 +193,12 @@ class ExportedPredictor(ImagePredictor[ExportedOutput]):
         assert likelihood is not None
         return likelihood
 
-    def _confidence(self, image: np.ndarray) -> npt.NDArray[np.float32]:
-        return self.task.confidence(self._probabilities(image))
+    def _confidence(self, image: np.ndarray, mask: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        probabilities = self._probabilities(image)
+        has_thresholds = bool(self.file.metadata.thresholds)
+        return (
+            mask_confidence(self.task, probabilities, mask) if has_thresholds else self.task.confidence(probabilities)
+        )
 
     def _check_probabilities(self) -> None:
         if not self.file.has_probabilities:
