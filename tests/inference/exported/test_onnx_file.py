@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pixelwise.errors import RunError
+from pixelwise.errors import ConfigError, RunError
 from pixelwise.inference.exported.metadata import METADATA_KEY, SelfTest
 from pixelwise.inference.exported.onnx_file import OnnxFile
 from pixelwise.inference.exported.self_test import verify
@@ -23,6 +23,12 @@ from tests.export.helpers import make_config, write_file
 def path(tmp_path: Path) -> Path:
     """Write a file."""
     return write_file(tmp_path / "model.onnx", make_config())
+
+
+@pytest.mark.parametrize("name", ["runs/pets", "cat.jpg"])
+def test_another_kind_of_path_is_named(name: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}: is not an exported file; .* ends with \.onnx, \.xml or \.pt2$"):
+        verify(name)
 
 
 @pytest.mark.parametrize(("variables", "seen"), [({}, "1"), ({"ORT_DISABLE_TELEMETRY": "0"}, "0")])
@@ -81,7 +87,7 @@ class TestDamaged:
     def test_missing_file_and_directory(self, tmp_path: Path) -> None:
         assert_refused(tmp_path / "gone.onnx", "No such file")
         (tmp_path / "folder.onnx").mkdir()
-        assert_refused(tmp_path / "folder.onnx", "cannot be read")
+        assert_refused(tmp_path / "folder.onnx", "cannot be read", "; copy it here, or name another file")
 
     @pytest.mark.parametrize("field", ["opset", "ir"])
     def test_operators_of_a_later_version(self, path: Path, field: str) -> None:

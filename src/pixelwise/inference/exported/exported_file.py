@@ -158,7 +158,9 @@ def check_readable(path: Path) -> None:
     try:
         path.open("rb").close()
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({error.strerror or error})") from None
+        raise RunError(
+            f"{path}: cannot be read ({error.strerror or error}); copy it here, or name another file"
+        ) from None
 
 
 def parse_metadata(path: Path, text: str | None) -> ExportMetadata:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from pixelwise.errors import ConfigError
 from pixelwise.inference.exported.exported_file import ExportedFile
 from pixelwise.inference.model_location import ONNX_SUFFIX, OPENVINO_SUFFIX, TORCH_SUFFIX
 from pixelwise.registry import Registry
@@ -39,4 +40,8 @@ def open_exported(path: Path) -> ExportedFile:
         ConfigError: The suffix is that of no kind, or the package that computes this kind is not installed.
         RunError: The file is missing, damaged, or not an exported file of pixelwise.
     """
+    kinds = list(EXPORTED_FILES)
+    if path.suffix.lower() not in kinds:
+        ends = f"{', '.join(kinds[:-1])} or {kinds[-1]}"
+        raise ConfigError(f"{path}: is not an exported file; name one that ends with {ends}")
     return EXPORTED_FILES[path.suffix.lower()].component(path)
