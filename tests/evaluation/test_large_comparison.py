@@ -18,6 +18,7 @@ from pixelwise.evaluation.resolution import Resolution
 from pixelwise.inference import views
 from pixelwise.models.model import create_model
 from tests.data.test_window_files import write
+from tests.export.helpers import make_config, write_file
 
 HEIGHT, WIDTH = 210, 170
 SPEC = ReadSpec(LabelMap("index", {0: 0, 1: 1, 2: 2, 9: 255}))
@@ -119,3 +120,13 @@ def test_the_progress_counts_64_rows_of_each_strip(
     steps = model.image_view.strips(WIDTH) * -(-rows // 64)
     assert steps >= 4 and totals == [steps] * steps
     assert order.index("row") < order.index("step") < len(order) - 1 - order[::-1].index("row"), "while it runs"
+
+
+def test_an_exported_file_does_not_read_images_in_parts(
+    record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lower_the_limit(monkeypatch)
+    file = pw.ExportedPredictor.load(write_file(tmp_path / "model.onnx", make_config()))
+    (result,) = Comparisons(file, [record], SPEC, "original")
+    assert isinstance(result, pw.DataError) and str(result).startswith(f"{record.image}: is too large to be decoded")
+    assert "evaluate the run" in str(result)

@@ -53,6 +53,16 @@ def test_thresholds_are_in_the_file(target: str, suffix: str, run: Path, small_s
     assert any(np.any(plain(each.image).mask != each.mask) for each in result.images if each.name == "self-test")
 
 
+def test_thresholds_are_in_the_model_of_a_page(
+    run: Path, small_sizes: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exporter, "read_runtime", lambda path: {})
+    page, image = export_model(run, tmp_path / "page", "web", thresholds={"border": 0.2}).path, make_image(90, 120)
+    expected = Predictor.load(run, "cpu", "32-true", thresholds={"border": 0.2})(image)
+    assert np.mean(Predictor.load(page / "model.onnx")(image).mask == expected.mask) >= 0.999
+    assert np.mean(Predictor.load(run, "cpu", "32-true")(image).mask == expected.mask) < 0.99
+
+
 def test_wrong_thresholds_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="`thresholds`: unknown class 'peet'"):
         export_model(run, tmp_path / "model.onnx", thresholds={"peet": 0.4})
