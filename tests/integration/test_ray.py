@@ -32,6 +32,9 @@ pytestmark = [
 
 ROOT = Path(__file__).parents[2]
 
+COUNT = 40
+"""Number of images. Two workers have three chunks of them."""
+
 HEIGHT = 67
 """Height of the image whose worker is killed."""
 
@@ -81,7 +84,7 @@ def test_a_killed_worker_and_a_resumed_prediction_change_no_output(
     two_workers: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "images" / "b").mkdir(parents=True)
-    for number in range(12):
+    for number in range(COUNT):
         folder = "images/b" if number % 3 else "images"
         Image.fromarray(make_image(60 + number, 80, number)).save(tmp_path / folder / f"{number:02}.png")
     (tmp_path / "images" / "05b.png").write_bytes((tmp_path / "images" / "03.png").read_bytes()[:200])
@@ -98,7 +101,7 @@ def test_a_killed_worker_and_a_resumed_prediction_change_no_output(
     )
 
     assert int((tmp_path / "killed").read_text(encoding="utf-8")) != os.getpid()
-    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (12, 1)
+    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (COUNT, 1)
     assert mask.stat().st_mtime_ns == time
     assert list(map(str, result.failed)) == list(map(str, expected.failed)) != []
     assert read_folder(tmp_path / "ray") == read_folder(tmp_path / "local")
@@ -118,7 +121,7 @@ def test_from_and_to_s3_with_a_killed_worker(two_workers: None, s3: str, tmp_pat
     add(3, 6)
     predict_folder(local, [f"{s3}/images/"], f"{s3}/masks", write=write)
     system.rm_file(f"{root}/masks/b/03_mask.png")
-    add(*range(12))
+    add(*range(COUNT))
     system.pipe_file(f"{root}/images/05b.png", (tmp_path / "image.png").read_bytes()[:200])
     expected = predict_folder(local, [f"{s3}/images/"], tmp_path / "local", write=write)
 
@@ -126,7 +129,7 @@ def test_from_and_to_s3_with_a_killed_worker(two_workers: None, s3: str, tmp_pat
     result = predict_folder(killed, [f"{s3}/images/"], f"{s3}/masks", write=write, engine="ray", resume=True)
 
     assert int((tmp_path / "killed").read_text(encoding="utf-8")) != os.getpid()
-    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (12, 1)
+    assert (result.image_count, result.resumed) == (expected.image_count, 1) == (COUNT, 1)
     assert list(map(str, result.failed)) == list(map(str, expected.failed)) != []
     system.invalidate_cache()
     found = {file.removeprefix(f"{root}/masks/"): system.cat_file(file) for file in system.find(f"{root}/masks")}

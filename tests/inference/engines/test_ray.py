@@ -16,7 +16,7 @@ from pixelwise.errors import ConfigError, OutputError, WorkerCrashedError
 from pixelwise.inference.batch import predict_folder
 from pixelwise.inference.engines import ENGINES
 from pixelwise.inference.engines.local import predict_locally
-from pixelwise.inference.engines.ray_cluster import _check_address, _chunk_size, _connect, _started_here
+from pixelwise.inference.engines.ray_cluster import _check_address, _chunk_size, _chunks, _connect, _started_here
 from pixelwise.inference.engines.ray_resources import wait_for_workers
 from pixelwise.inference.engines.ray_worker import CHUNK, RESULT, Failure, ItemFile, RayWorker
 from pixelwise.inference.mask_filter import MaskFilter
@@ -195,10 +195,16 @@ class TestEngines:
             _check_address(_started_here())
 
     @pytest.mark.parametrize("count", [1, 12, 200, 5000, 10**6])
-    def test_chunks_of_many_images_are_whole_batches(self, count: int) -> None:
-        size = _chunk_size(count, 8)
-        assert 1 <= size <= 64
-        assert size < 16 or size % 16 == 0
+    def test_chunks_are_whole_batches(self, count: int) -> None:
+        assert _chunk_size(count, 8) in (16, 32, 48, 64)
+
+    def test_videos_and_large_images_are_chunks_of_their_own(self, tmp_path: Path) -> None:
+        items = [
+            OutputItem(tmp_path, f"{number}", {}, is_large=number == 5, is_moving=number in (4, 9))
+            for number in range(10)
+        ]
+        chunks = [[item.name for item in chunk] for chunk in _chunks(items, 3)]
+        assert chunks == [["0", "1", "2"], ["3"], ["4"], ["5"], ["6", "7", "8"], ["9"]]
 
 
 class FakeCluster:

@@ -6,14 +6,13 @@ results in order, and each one once, also if a chunk is computed again because i
 """
 
 import logging
-import math
 import os
 import pickle
 import signal
 import socket
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ _MAX_CHUNK = 64
 """Maximum number of images in a chunk. At most so many are computed again if a worker ends."""
 
 _BATCH = 16
-"""Number of images per forward pass of a predictor. Chunks of more images are multiples of it."""
+"""Number of images per forward pass of a predictor. Chunks are multiples of it, so that the passes are those of one
+process. In a pass of another number of images, the outputs are rounded differently."""
 
 _CHUNKS_PER_WORKER = 4
 """Minimum number of chunks per worker, so that all workers end at about the same time."""
@@ -99,8 +99,7 @@ def _run(
 
     workers, resources = wait_for_workers(predictor.uses_accelerator)
     size = _chunk_size(len(items), workers)
-    file.write(items[start : start + size] for start in range(0, len(items), size))
-    count = math.ceil(len(items) / size)
+    count = file.write(_chunks(items, size))
     context = DataContext.get_current().copy()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = True
@@ -122,13 +121,33 @@ def _run(
 
 
 def _chunk_size(count: int, workers: int) -> int:
-    """Return the number of images in a chunk.
+    """Return the maximum number of images in a chunk.
 
     >>> _chunk_size(12, 2), _chunk_size(1000, 8), _chunk_size(1_000_000, 8)
-    (2, 32, 64)
+    (16, 32, 64)
     """
-    size = min(math.ceil(count / (_CHUNKS_PER_WORKER * workers)), _MAX_CHUNK)
-    return size if size < _BATCH else size // _BATCH * _BATCH
+    return min(max(count // (_CHUNKS_PER_WORKER * workers) // _BATCH, 1) * _BATCH, _MAX_CHUNK)
+
+
+def _chunks(items: Iterable[OutputItem], size: int) -> Iterator[list[OutputItem]]:
+    """Yield the items in chunks. A video or a large image, which takes long, is a chunk of its own.
+
+    Args:
+        items: the images and videos.
+        size: maximum number of images in a chunk.
+    """
+    chunk: list[OutputItem] = []
+    for item in items:
+        is_long = item.is_moving or item.is_large
+        if chunk and (is_long or len(chunk) == size):
+            yield chunk
+            chunk = []
+        if is_long:
+            yield [item]
+        else:
+            chunk.append(item)
+    if chunk:
+        yield chunk
 
 
 def _remove_left_files(items: Sequence[OutputItem], out: Path) -> None:

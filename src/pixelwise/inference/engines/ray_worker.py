@@ -46,8 +46,8 @@ class ItemFile:
     def _index(self) -> Path:
         return self.path.with_name(f"{self.path.name}.index")
 
-    def write(self, chunks: Iterable[Sequence[OutputItem]]) -> None:
-        """Write the chunks.
+    def write(self, chunks: Iterable[Sequence[OutputItem]]) -> int:
+        """Write the chunks, and return their number.
 
         Raises:
             OutputError: The file cannot be written.
@@ -60,6 +60,7 @@ class ItemFile:
         with atomic_write(self._index) as part:
             part.write_bytes(offsets.tobytes())
         self._store.publish([self.path, self._index])
+        return len(offsets) - 1
 
     def read(self, number: int) -> list[OutputItem]:
         """Return a chunk.
