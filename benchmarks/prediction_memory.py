@@ -19,9 +19,9 @@ from typing import Any
 from _common import Turns, describe, finish, make_parser, parse, run_side, say, start
 
 
-def names(count: int) -> list[str]:
-    """Return the names of the images, with 100 folders."""
-    return [f"2024/camera-{number % 100:02}/{number:08}.jpg" for number in range(count)]
+def listing(count: int) -> dict[str, str]:
+    """Return the names of the images, with 100 folders, and the version of each, as in a listing of S3."""
+    return {f"2024/camera-{number % 100:02}/{number:08}.jpg": f'"{number:032x}"' for number in range(count)}
 
 
 def predict_names(count: int, out: Path) -> int:
@@ -47,7 +47,7 @@ def predict_names(count: int, out: Path) -> int:
     reset_peak()
     with (
         patch("pixelwise.inference.batch.get_engine", lambda name: fake),
-        patch("pixelwise.inference.url_sources._ask", lambda url, use: names(count)),
+        patch("pixelwise.inference.url_sources._ask", lambda url, use: listing(count)),
     ):
         result = predict_folder(predictor, ["memory://bucket/images/"], out)
     return result.image_count

@@ -230,7 +230,8 @@ class TestEvaluate:
         result = run_cli("evaluate", run_copy)
         assert (result.code, result.err) == (0, "")
         lines = result.out.splitlines()
-        assert lines[:2] == ["evaluated on the test split of the data set", "view whole"]
+        model = f"model: {run_copy} (torch, float32)"
+        assert lines[:3] == [model, "evaluated on the test split of the data set", "view whole"]
         assert any(
             line.startswith("mIoU 0.") and line.endswith("more images would halve the interval") for line in lines
         )
@@ -258,7 +259,7 @@ class TestEvaluate:
         assert run_cli("evaluate", run_copy, pets_folder, "--out", out, "--resolution", "model").code == 0
         assert json.loads(out.read_text())["resolution"] == "64x64"
         windows = run_cli("evaluate", run_copy, "--view", "tiles", "--scale", "0.5", "--out", tmp_path / "tiles.json")
-        assert windows.code == 0 and windows.out.splitlines()[1] == "view tiles at scale 0.5"
+        assert windows.code == 0 and windows.out.splitlines()[2] == "view tiles at scale 0.5"
         error = run_cli("evaluate", run_copy, "--scale", "0.5", "--out", tmp_path / "whole.json")
         assert_one_line_error(error, "--scale has no effect on whole images; set --view to tiles")
         before = read_files(tmp_path)

@@ -51,7 +51,8 @@ def memory_of(predictor: Predictor, count: int, out: Path, monkeypatch: pytest.M
         yield from engine(*args, **options)
         measure()
 
-    names = [f"camera-{number % 10}/{number:08}.jpg" for number in range(count)]
+    # With the versions of a listing of S3.
+    names = {f"camera-{number % 10}/{number:08}.jpg": f'"{number:032x}"' for number in range(count)}
     with monkeypatch.context() as patch:
         patch.setattr(url_sources, "_ask", lambda url, use: names)
         patch.setattr(batch, "get_engine", lambda name: measured_engine)

@@ -92,6 +92,7 @@ def test_it_is_fitted_in_parts_if_memory_runs_out(
         config=pw.Config(batch_size=4, precision="32-true"),
         model=SegmentationModel.load(run.path),
         optimizer=SimpleNamespace(zero_grad=lambda: None),
+        graphs=None,
         pass_size=None,
     )
     forward = pw.Predictor.forward

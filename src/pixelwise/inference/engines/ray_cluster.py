@@ -6,6 +6,7 @@ results in order, and each one once, also if a chunk is computed again because i
 """
 
 import logging
+import math
 import os
 import pickle
 import signal
@@ -126,7 +127,8 @@ def _chunk_size(count: int, workers: int) -> int:
     >>> _chunk_size(12, 2), _chunk_size(1000, 8), _chunk_size(1_000_000, 8)
     (16, 32, 64)
     """
-    return min(max(count // (_CHUNKS_PER_WORKER * workers) // _BATCH, 1) * _BATCH, _MAX_CHUNK)
+    images = math.ceil(count / (_CHUNKS_PER_WORKER * workers))
+    return min(max(images // _BATCH, 1) * _BATCH, _MAX_CHUNK)
 
 
 def _chunks(items: Iterable[OutputItem], size: int) -> Iterator[list[OutputItem]]:
