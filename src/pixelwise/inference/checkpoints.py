@@ -21,7 +21,7 @@ _PARTS = f"{WORK_FOLDER}/parts"
 
 
 class Checkpoints:
-    """Copies, at the URL of the outputs, of the files that grow during a prediction.
+    """Copy the files that grow during a prediction to the URL of the outputs from time to time.
 
     Args:
         store: the folder at the URL.
