@@ -90,8 +90,10 @@ def make_exported(
     shift = threshold_shift(thresholds or {}, config)
     if suffix == ".pt2":
         return TorchModel(SmallNetwork(config), config, probabilities, shift)
-    model = OnnxModel(make_network(config), config, probabilities, None if shift is None else shift.numpy())
-    return OpenVinoModel(model) if suffix == ".xml" else model
+    is_onnx = suffix != ".xml"
+    thresholds_shift = None if shift is None else shift.numpy()
+    model = OnnxModel(make_network(config), config, probabilities, thresholds_shift, branches=is_onnx)
+    return model if is_onnx else OpenVinoModel(model)
 
 
 def write_file(

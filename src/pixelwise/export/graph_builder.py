@@ -31,6 +31,15 @@ class GraphBuilder:
         body.constants = self.constants
         return body
 
+    def body(self, output: str) -> onnx.GraphProto:
+        """Return the nodes as the body of a control flow operator.
+
+        Args:
+            output: the name of its result, a uint8 tensor.
+        """
+        result = helper.make_tensor_value_info(output, onnx.TensorProto.UINT8, None)
+        return helper.make_graph(self.nodes, self._prefix, [], [result])
+
     def add(self, op: str, inputs: Sequence[str], output: str = "", **attributes: Any) -> str:
         """Add a node with one output.
 

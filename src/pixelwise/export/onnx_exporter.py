@@ -1,6 +1,7 @@
 """The export target "onnx": one file with the whole job, from an image to its mask, in plain operators."""
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ class OnnxModel:
         config: the configuration of the model.
         probabilities: True to add the output of probabilities.
         shift: the thresholds of the classes, see `join_job`.
+        branches: see `add_input_resize`.
 
     Attributes:
         model: the operators of the whole job.
@@ -45,9 +47,11 @@ class OnnxModel:
         config: ModelConfig,
         probabilities: bool = False,
         shift: npt.NDArray[np.float32] | None = None,
+        branches: bool = True,
     ) -> None:
-        self._network, self._config, self._probabilities, self._shift = network, config, probabilities, shift
-        self.model = join_job(network, config, probabilities, shift)
+        self._network = network
+        self._join = partial(OnnxModel, config=config, probabilities=probabilities, shift=shift, branches=branches)
+        self.model = join_job(network, config, probabilities, shift, branches)
         if self.model.ByteSize() > _MAX_BYTES:
             raise RunError(f"the model has {self.model.ByteSize() / 1e9:.1f} GB; an ONNX file has at most 2 GB")
         try:
@@ -67,7 +71,7 @@ class OnnxModel:
         from pixelwise.export.quantize import quantized_networks
 
         for float_layers, network in quantized_networks(self._network, inputs):
-            yield float_layers, OnnxModel(network, self._config, self._probabilities, self._shift)
+            yield float_layers, self._join(network)
 
     def open(self, path: Path) -> ExportedPredictor:
         """Return the predictor of a file, see `ExportedModel`."""
@@ -78,11 +82,15 @@ class OnnxModel:
         return ExportedPredictor(OnnxFile(path, optimize=False))
 
 
-def export_onnx(job: ExportJob) -> OnnxModel:
+def export_onnx(job: ExportJob, branches: bool = True) -> OnnxModel:
     """Convert a model to ONNX.
+
+    Args:
+        job: the model and its options.
+        branches: see `add_input_resize`.
 
     Raises:
         RunError: An operation cannot be converted, or the model is too large for one file.
     """
     shift = None if job.predictor.shift is None else job.predictor.shift.numpy()
-    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities, shift)
+    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities, shift, branches)

@@ -39,7 +39,7 @@ class _Block:
     weights: str
 
 
-def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, output: str) -> None:
+def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, output: str, branches: bool = True) -> None:
     """Add the conversion of an image to the network's input.
 
     Args:
@@ -47,13 +47,29 @@ def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, outpu
         image: the name of the image, (1, H, W, channels) uint8.
         config: the configuration of the model.
         output: the name of the result, (1, channels, height, width) uint8.
+        branches: True to leave an axis that has the model's size as it is, which needs the operator If. OpenVINO
+            2026.4 computes wrong values after it.
     """
     height, width = to_pair(config.size)
     planes = graph.add("Transpose", [image], perm=[0, 3, 1, 2])
     # torch resizes the width first, and rounds the result to 8 bits.
-    across = _resize_axis(graph, planes, width, 3)
-    down = _resize_axis(graph, across, height, 2)
+    resize = _resize_if_needed if branches else _resize_axis
+    across = resize(graph, planes, width, 3)
+    down = resize(graph, across, height, 2)
     graph.add("Identity", [down], output)
+
+
+def _resize_if_needed(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
+    """Resize one axis of an image if it does not have its new length, see `_resize_axis`."""
+    old = graph.add("Shape", [values], start=axis, end=axis + 1)
+    is_new = graph.add("Squeeze", [graph.add("Equal", [old, graph.constant([new], np.int64)])])
+    same, other = graph.branch(f"same_{axis}"), graph.branch(f"resized_{axis}")
+    return graph.add(
+        "If",
+        [is_new],
+        then_branch=same.body(same.add("Identity", [values])),
+        else_branch=other.body(_resize_axis(other, values, new, axis)),
+    )
 
 
 def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
