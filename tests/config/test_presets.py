@@ -63,7 +63,9 @@ def test_the_default_view_keeps_the_scale_of_a_plan_without_a_view() -> None:
 def test_an_unknown_preset_lists_the_choices() -> None:
     with pytest.raises(ConfigError) as error:
         Config.from_preset("tutorail")
-    assert str(error.value) == "unknown preset 'tutorail' (did you mean 'tutorial'?); choose from: default, tutorial"
+    assert (
+        str(error.value) == "unknown preset 'tutorail' (did you mean 'tutorial'?); choose from: default, fast, tutorial"
+    )
 
 
 def test_another_encoder_gets_its_own_layers_and_weights() -> None:
@@ -74,6 +76,10 @@ def test_another_encoder_gets_its_own_layers_and_weights() -> None:
     assert Config.from_preset(encoder="resnet18").encoder_weights == "hub", "no package has them"
     lite = Config.from_preset("tutorial", encoder="tf_efficientnet_lite0")
     assert (lite.encoder_layers, lite.encoder_weights) == (None, "bundled")
+    fast = Config.from_preset("fast", encoder="resnet18")
+    assert (fast.encoder_layers, fast.decoder) == (None, "fpn"), "the widths of the decoder are those of the layers"
+    stages = Config.from_preset(base={"decoder": {"name": "fpn", "stages": 5}}, encoder="resnet18")
+    assert stages.decoder == {"name": "fpn", "stages": 5}, "a decoder of a plan stays"
     planned = Config.from_preset("tutorial", {"encoder": "tf_efficientnet_lite0"}, epochs=3)
     assert (planned.encoder_layers, planned.encoder_weights) == (None, "bundled"), "an encoder from a plan too"
 

@@ -17,7 +17,7 @@ from pixelwise.errors import ConfigError
 if TYPE_CHECKING:
     from pixelwise.data.label_map.options import LabelOptions
 
-Preset: TypeAlias = Literal["default", "tutorial"]
+Preset: TypeAlias = Literal["default", "fast", "tutorial"]
 """Type of the flag --preset."""
 
 if TYPE_CHECKING:

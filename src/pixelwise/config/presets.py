@@ -4,6 +4,12 @@ from typing import Any
 
 PRESETS: dict[str, dict[str, Any]] = {
     "default": {},
+    # The encoder without its blocks at a 32nd of the image's size, and a narrow decoder (docs/decisions.md).
+    "fast": {
+        "encoder_layers": ("blocks.1", "blocks.2", "blocks.4"),
+        "decoder": {"name": "fpn", "widths": [64, 48, 24]},
+        "epochs": 64,
+    },
     # TensorFlow's image segmentation tutorial, https://www.tensorflow.org/tutorials/images/segmentation.
     "tutorial": {
         "augmentation": "flip",

@@ -102,7 +102,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **settings: Any) -> "Config":
         """Return the settings of a preset with some of them replaced.
 
-        If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset. If
+        If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset, and so
+        are the parameters of its decoder. If
         `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains. If the view
         is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view or the image size is
         replaced, `start_size` of the plan is reset.
@@ -129,6 +130,9 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
             part = expand_shorthands(part)
             if part.get("encoder", _encoder_of(merged)) != _encoder_of(merged):
                 merged |= {"encoder_layers": None, "encoder_weights": None}
+                decoder = merged.get("decoder")
+                if isinstance(decoder, Mapping) and decoder == PRESETS[preset].get("decoder"):
+                    merged["decoder"] = decoder["name"]  # its widths are those of the preset's layers
             if part.get("encoder_weights") == "none":
                 merged["encoder_training"] = "auto"
             view = merged.get("view", Config.model_fields["view"].default)

@@ -76,7 +76,7 @@ def train(
         config: all settings. None for the settings of the preset and the plan.
         plan: settings made for the data, see `make_plan`. They replace those of the preset. If there is also a
             `config`, the plan is only recorded in the run directory.
-        preset: "default" or "tutorial". None for "default", or for the run's preset when resuming.
+        preset: "default", "fast" or "tutorial". None for "default", or for the run's preset when resuming.
         resume: continue the run in `out` after its last checkpoint. `epochs` can be increased. If there is no run in
             `out`, a new one starts. If the run is complete, it is returned unchanged.
         loss: the loss, which replaces the setting `loss`. It is a name, a mapping with a name and parameters, or any
