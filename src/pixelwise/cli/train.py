@@ -38,7 +38,8 @@ def train_command(
         out: Run directory. It must not exist, unless --resume is set. [default: runs/NAME, with NAME from DATA and a
             number if it exists]
         plan: A plan.yaml from pixelwise inspect, unchanged or edited. Flags override its settings.
-        preset: Fixed settings instead of a plan: default, fast (a smaller network, for fast predictions), or tutorial (those of TensorFlow's tutorial).
+        preset: Fixed settings instead of a plan: default, fast (a smaller network, for fast predictions), or tutorial
+            (those of TensorFlow's tutorial).
         resume: Run directory to continue after its last completed epoch. The run stores its settings and the path of
             its data, so it needs no other argument. --epochs, --time-budget and --patience can be raised. If the
             directory has no run, and DATA is given, a new run starts.
