@@ -1,6 +1,8 @@
 """The entry point: exit codes of bugs, interrupts and lack of memory."""
 
+import errno
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -143,3 +145,24 @@ def test_output_to_a_full_disk() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1 and "No space left on device" in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="this system does not state that a pipe is closed")
+@pytest.mark.parametrize("arguments", [["encoders"], ["--version"], ["train", "--help"]], ids=" ".join)
+def test_a_closed_pipe_ends_a_command_without_a_message(arguments: list[str]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head` does when it has its lines
+    command = [sys.executable, "-m", "pixelwise", *arguments]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+@pytest.mark.skipif(not hasattr(select, "poll"), reason="this system does not state that a pipe is closed")
+def test_a_broken_pipe_that_is_not_the_output_is_an_error(monkeypatch: pytest.MonkeyPatch, run_cli: RunCommand) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")  # such as the pipe to a worker that was killed
+
+    monkeypatch.setattr("pixelwise.cli.app.app", fail)
+    result = run_cli("encoders")
+    assert (result.code, result.err) == (2, "pixelwise: error: Broken pipe\n")

@@ -1,7 +1,9 @@
-"""Tests of the HTML that a notebook shows for a data set."""
+"""Tests of the HTML that a notebook shows for a data set, and of arguments that are none."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from PIL import Image
 
 import pixelwise as pw
 from pixelwise.data.index import draw_sheet
-from pixelwise.errors import DataError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import default_palette
 from tests.visualization.test_html import decode_images
 
@@ -65,3 +67,47 @@ def test_a_remote_data_set_is_not_read(leaves: pw.DatasetIndex) -> None:
 def test_a_sheet_needs_images(leaves: pw.DatasetIndex) -> None:
     with pytest.raises(DataError, match="no 'test' split"):
         draw_sheet(leaves, "test")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda data, out: pw.train(data, out),
+        lambda data, out: pw.train_folds(data, out),
+        lambda data, out: pw.train_seeds(data, out),
+        lambda data, out: pw.tune(data, out),
+        lambda data, out: pw.find_learning_rate(data, out),
+        lambda data, out: pw.measure_learning_curve(pw.Run(out, pw.Config()), data),
+        lambda data, out: pw.evaluate(out, data),
+        lambda data, out: pw.pack(data, out),
+        lambda data, out: pw.preview(data),
+        lambda data, out: pw.join_datasets([data]),
+    ],
+    ids=[
+        "train",
+        "train_folds",
+        "train_seeds",
+        "tune",
+        "find_learning_rate",
+        "learning_curve",
+        "evaluate",
+        "pack",
+        "preview",
+        "join",
+    ],
+)
+def test_a_path_in_place_of_a_data_set_is_an_error_with_the_fix(
+    call: Callable[[Any, Path], object], tmp_path: Path
+) -> None:
+    for data in ("leaves", Path("leaves")):
+        with pytest.raises(ConfigError) as error:
+            call(data, tmp_path / "out")
+        assert str(error.value) == ("`data` is a path, not a loaded data set; pass pixelwise.load_dataset('leaves')")
+    with pytest.raises(ConfigError, match=r"is list, not a loaded data set; pass pixelwise.load_dataset\(FOLDER\)"):
+        call([], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_path_in_place_of_a_report_is_an_error_with_the_fix() -> None:
+    with pytest.raises(ConfigError, match=r"pass pixelwise.inspect\(FOLDER\)"):
+        pw.make_plan("leaves")  # type: ignore[arg-type]

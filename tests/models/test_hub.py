@@ -169,6 +169,11 @@ class TestDownloads:
         assert str(caught.value).startswith(f"{name}: {fault}")
         assert "\n" not in str(caught.value)
 
+    @pytest.mark.parametrize("name", ["hf://../x", "hf://me/-x", "hf://me/x..y"])
+    def test_the_error_of_an_invalid_name_has_the_form_of_a_valid_one(self, name: str) -> None:
+        with pytest.raises(RunError, match=r"; write hf://user/name or hf://user/name@revision$"):
+            load_model(name)
+
     def test_a_file_above_the_limit_is_not_downloaded(self, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PIXELWISE_MAX_DOWNLOAD_MB", "1")
         hub.repos["me/pets"][WEIGHTS_FILE] += b" " * (1 << 20)

@@ -17,7 +17,7 @@ from cyclopts import App, CycloptsError
 from cyclopts.help.formatters import DefaultFormatter
 
 import pixelwise
-from pixelwise.cli.entry import DONE, WRONG_INPUT
+from pixelwise.cli.entry import DONE, WRONG_INPUT, is_output_closed
 from pixelwise.cli.flags import refuse_old_names, with_flags
 from pixelwise.errors import PixelwiseError, printable
 from pixelwise.runtime import configure
@@ -226,6 +226,9 @@ def run(tokens: Sequence[str]) -> int:
 
     Returns:
         The exit code: that of the command, or 2 for an error that the user can correct.
+
+    Raises:
+        BrokenPipeError: The program that reads the output has ended.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -241,6 +244,8 @@ def run(tokens: Sequence[str]) -> int:
         refuse_old_names(tokens)
         code = app(tokens, exit_on_error=False, print_error=False, result_action="return_value")
     except (PixelwiseError, CycloptsError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and is_output_closed():
+            raise
         # Keep the spaces inside a line, because a file name can have two in a row.
         lines = map(str.strip, with_flags(_error_text(error)).splitlines())
         print(f"pixelwise: error: {' '.join(filter(None, lines))}", file=sys.stderr)

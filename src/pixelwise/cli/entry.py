@@ -5,6 +5,7 @@ without a traceback during these imports too.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -12,8 +13,9 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import TextIO
 
-DONE, SOME_FILES_FAILED, WRONG_INPUT, BUG, INTERRUPTED = 0, 1, 2, 3, 130
+DONE, SOME_FILES_FAILED, WRONG_INPUT, BUG, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 3, 130, 141
 """Exit codes."""
 
 _SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
@@ -33,6 +35,8 @@ def main(tokens: Sequence[str] | None = None) -> None:
     - 2: an error that the user can correct, such as wrong input or too little memory. One line on stderr names it.
     - 3: a bug. The traceback is printed.
     - 130: the command was stopped by Ctrl-C, SIGTERM or SIGHUP.
+    - 141: the program that reads the output ended first, as `head` does. Nothing is printed. A shell reports the same
+      code for a command that SIGPIPE ends.
 
     Args:
         tokens: the command-line arguments. None takes those of the process.
@@ -44,6 +48,12 @@ def main(tokens: Sequence[str] | None = None) -> None:
             code = _flush_output(run(sys.argv[1:] if tokens is None else tokens))
         except KeyboardInterrupt as error:
             code = interrupts.report(str(error))
+        except BrokenPipeError as error:
+            code = _close_output() if is_output_closed() else _report_bug(error)
+        except SystemExit as error:
+            if not isinstance(error.__context__, BrokenPipeError):
+                raise
+            code = _close_output()  # rich ends the program if the output is closed while it prints
         except Exception as error:
             # An interrupted import can raise another exception than KeyboardInterrupt.
             code = interrupts.report() if interrupts.received else _report_bug(error)
@@ -111,14 +121,48 @@ def interrupt_advice(advice: str) -> Iterator[None]:
 
 
 def _flush_output(code: int) -> int:
-    """Write buffered output. Return the exit code, or 2 if a pipe was closed or the disk is full."""
+    """Write buffered output. Return the exit code, or 2 if the disk is full.
+
+    Raises:
+        BrokenPipeError: The program that reads the output has ended.
+    """
     try:
         sys.stdout.flush()
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        # Python flushes stdout again at exit. Without the next line it would fail again and print a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard(sys.stdout)
         return code if code == WRONG_INPUT else _fail(f"standard output: {error.strerror}")
     return code
+
+
+def is_output_closed() -> bool:
+    """Return True if the program that reads the output has ended. Other pipes, such as those of workers, can break too.
+
+    Windows does not state it, so the result is True there.
+    """
+    if not hasattr(select, "poll"):
+        return True
+    poll = select.poll()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # a stream that is not a file
+            poll.register(stream.fileno(), 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+
+
+def _close_output() -> int:
+    """Discard the output that nobody reads. Return the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            _discard(stream)
+    return CLOSED_PIPE
+
+
+def _discard(stream: TextIO) -> None:
+    """Discard the buffered output of a stream. Python flushes it again at exit, and would print a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _report_bug(error: Exception) -> int:

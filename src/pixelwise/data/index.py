@@ -10,7 +10,7 @@ import numpy as np
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.schema import MAX_CLASS_NAME, SPLITS, ReadSpec, Record, Split
 from pixelwise.data.task import MULTILABEL
-from pixelwise.errors import DataError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.palette import background_classes
 
 if TYPE_CHECKING:
@@ -207,6 +207,14 @@ def check_class_names(root: object, classes: Sequence[str]) -> None:
                 f"{root}: the name of class {index} ('{name[:20]}') has {len(name):,} characters, but a name has 1 to "
                 f"{MAX_CLASS_NAME:,}; correct the file that names the classes"
             )
+
+
+def check_index(data: object) -> None:
+    """Raise ConfigError if an argument is not a data set that was loaded, but for example its path."""
+    if not isinstance(data, DatasetIndex):
+        path = repr(str(data)) if isinstance(data, (str, Path)) else "FOLDER"
+        what = "a path" if isinstance(data, (str, Path)) else type(data).__name__
+        raise ConfigError(f"`data` is {what}, not a loaded data set; pass pixelwise.load_dataset({path})")
 
 
 def learning_fault(data: DatasetIndex, present: Sequence[bool]) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.label_map.options import MAX_CLASSES
 from pixelwise.data.load import reorder_classes
 from pixelwise.data.partial_labels import PartialLabels
@@ -40,11 +40,13 @@ def join_datasets(datasets: Sequence[DatasetIndex], classes: Sequence[str] = (),
 
     Raises:
         DataError: The data sets cannot be joined, or have too many classes.
-        ConfigError: A data set has a class that is not in `classes`.
+        ConfigError: An item is not a data set, or a data set has a class that is not in `classes`.
 
     >>> data = join_datasets([load_dataset("cats/"), load_dataset("dogs/")])  # doctest: +SKIP
     >>> run = train(data, "runs/animals")  # doctest: +SKIP
     """
+    for data in datasets:
+        check_index(data)
     sets = [part for data in datasets for part in (data.sets or (data,))]
     if not sets:
         raise DataError("there are no data sets to join")

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pixelwise.data.analysis.groups import assign_groups
 from pixelwise.data.formats.webdataset import INDEX, MARK, VERSION
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask import read_image_and_mask
 from pixelwise.data.io.remote import RemoteFile
@@ -102,8 +102,9 @@ def pack(
             be reached.
         OutputExistsError: `out` exists already.
         OutputError: `out` cannot be written.
-        ConfigError: `image_size` is given for images that do not have 3 channels.
+        ConfigError: `data` is not a data set, or `image_size` is given for images that do not have 3 channels.
     """
+    check_index(data)
     if data.sets:
         raise DataError(f"{data.root}: joined data sets cannot be packed; pack each by itself, and join the shards")
     if image_size is not None and data.read_spec.channels != 3:

@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from pixelwise.data.analysis.groups import find_groups
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.input_size import View
 from pixelwise.data.schema import ReadSpec, Record, Split
 from pixelwise.errors import ConfigError, DataError
@@ -86,8 +86,9 @@ def evaluate(
         The result. Its `warning` is not empty if the model was trained on some of the images.
 
     Raises:
-        ConfigError: A metric is unknown or listed twice, the device is not available, the view is unknown, the scale is
-            invalid, an exported file does not have an option, or `out` ends with .html or .csv.
+        ConfigError: `data` is not a data set, a metric is unknown or listed twice, the device is not available, the
+            view is unknown, the scale is invalid, an exported file does not have an option, or `out` ends with .html or
+            .csv.
         DataError: The split is empty, the classes differ from the model's, the data set of the training is gone, a file
             cannot be read, or no file of the split can be read.
         OutputError: A file cannot be written.
@@ -97,6 +98,8 @@ def evaluate(
     >>> evaluate("runs/pets").metrics.mean_iou  # doctest: +SKIP
     0.75
     """
+    if data is not None:
+        check_index(data)
     source = ModelSource.open(run)
     if out is not None:
         check_out(out)

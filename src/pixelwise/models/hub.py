@@ -24,6 +24,8 @@ _NAME = re.compile(
     r"hf://(?!datasets/|spaces/|buckets/)(?P<repo>[^/@\s]+/[^/@\s]+?)/?(?:@(?P<revision>[^\s@]+))?", re.ASCII
 )
 
+_WRITE_NAME = f"write {HUB_PREFIX}user/name or {HUB_PREFIX}user/name@revision"
+
 _TIMEOUT_SECONDS = 10.0
 """Time limit in seconds for the first answer of the hub."""
 
@@ -52,10 +54,7 @@ class HubName:
         """
         match = _NAME.fullmatch(text)
         if match is None:
-            raise RunError(
-                f"{text}: is not the name of a model on the hub; write {HUB_PREFIX}user/name or "
-                f"{HUB_PREFIX}user/name@revision"
-            )
+            raise RunError(f"{text}: is not the name of a model on the hub; {_WRITE_NAME}")
         return HubName(match["repo"], match["revision"])
 
     @staticmethod
@@ -169,7 +168,7 @@ def hub_errors(name: HubName) -> Iterator[None]:
     except RunError:
         raise
     except HFValidationError as error:
-        raise RunError(f"{name}: is not a valid name ({first_line(error)})") from None
+        raise RunError(f"{name}: is not a valid name ({first_line(error)}); {_WRITE_NAME}") from None
     except GatedRepoError:
         page = f"https://huggingface.co/{name.repo}"
         raise RunError(f"{name}: its authors restrict the access; accept their terms at {page}, and {login}") from None

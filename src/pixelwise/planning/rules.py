@@ -17,7 +17,7 @@ from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.input_size import MAX_SIZE, mean_side, parse_size, to_pair, to_plain
 from pixelwise.data.joined_spec import spec_of
-from pixelwise.errors import DataError
+from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.planning.augmentation_rules import choose_augmentation
@@ -99,8 +99,11 @@ def make_plan(
 
     Raises:
         DataError: No model can be trained on the data set, see `DatasetReport.obstacle`.
-        ConfigError: A given setting cannot work, or does not fit the data set.
+        ConfigError: `report` is not the result of `inspect`, or a given setting cannot work or does not fit the data
+            set.
     """
+    if not isinstance(report, DatasetReport):
+        raise ConfigError("`report` is not the result of pixelwise.inspect; pass pixelwise.inspect(FOLDER)")
     if report.obstacle:
         raise DataError(report.obstacle)
     data = report.data

@@ -2,7 +2,7 @@
 
 from PIL import Image
 
-from pixelwise.data.index import DatasetIndex, draw_sheet
+from pixelwise.data.index import DatasetIndex, check_index, draw_sheet
 from pixelwise.data.schema import Split
 from pixelwise.errors import ConfigError
 
@@ -20,11 +20,12 @@ def preview(data: DatasetIndex, split: Split = "train", count: int = 12) -> Imag
         A PIL image of mode "RGB", 1280 pixels wide. A notebook shows it if it is the last expression of a cell.
 
     Raises:
-        ConfigError: `count` is below 1.
+        ConfigError: `data` is not a data set, or `count` is below 1.
         DataError: The split is empty, or an image or mask cannot be read.
 
     >>> preview(load_dataset("oxford-iiit-pet/")).save("preview.png")  # doctest: +SKIP
     """
+    check_index(data)
     if count < 1:
         raise ConfigError(f"`count` is {count}; show 1 image or more")
     return draw_sheet(data, split, count, columns=3, width=1280)

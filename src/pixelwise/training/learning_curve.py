@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pixelwise.config import Config
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.schema import Record
 from pixelwise.data.splits import nested_subsets
 from pixelwise.errors import DataError
@@ -103,6 +103,7 @@ def measure_learning_curve(run: Run, data: DatasetIndex, verbose: bool = False) 
     mIoU by training images: 75: 0.689, 150: 0.716, 300: 0.738; twice the images (600): about +0.016 (+0.004 to +0.031
     with 90 % probability)
     """
+    check_index(data)
     data = prepare_splits(data, run.config)
     subsets = _subsets(data.train, data, run.config)
     fabric = launch_fabric(run.config.device, run.config.precision)

@@ -17,7 +17,7 @@ import torch
 from scipy.ndimage import gaussian_filter1d
 
 from pixelwise.config import Config
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.errors import ConfigError
 from pixelwise.planning.plan import Plan
 from pixelwise.runs.checkpoint import rng_states, set_rng_states
@@ -115,6 +115,7 @@ def find_learning_rate(
     >>> find_learning_rate(load_dataset("pets/"), "lr").suggestion  # doctest: +SKIP
     0.0028
     """
+    check_index(data)
     run = create_run(Path(out), config, settings, preset=preset, plan=plan)
     fabric = launch_fabric(run.config.device, run.config.precision)
     if fabric.world_size > 1:

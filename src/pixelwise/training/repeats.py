@@ -8,7 +8,7 @@ from typing import Any
 
 from pixelwise.config import Config
 from pixelwise.data.analysis.groups import assign_groups
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.data.splits import k_fold_split
 from pixelwise.errors import ConfigError, DataError, RunError
@@ -78,6 +78,7 @@ def train_folds(
     >>> str(group.mean_iou), group.pooled.mean_iou  # doctest: +SKIP
     ('0.812 ± 0.021', 0.815)
     """
+    check_index(data)
     _check_count("folds", folds)
     run = _shared_run(Path(out), config, settings, preset, plan, resume)
     matched = match_classes(data, run.config)
@@ -126,6 +127,7 @@ def train_seeds(
     Raises:
         PixelwiseError: See `train`. Also if the group to resume has another number of seeds.
     """
+    check_index(data)
     _check_count("seeds", seeds)
     run = _shared_run(Path(out), config, settings, preset, plan, resume)
     divided = prepare_splits(data, run.config)

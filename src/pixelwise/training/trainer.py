@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from pixelwise.config import Config, check_length
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.errors import RunError
 from pixelwise.losses.custom import describe_loss
 from pixelwise.planning.plan import Plan
@@ -99,6 +99,7 @@ def train(
 
     >>> run = train(load_dataset("oxford-iiit-pet/"), "runs/pets", epochs=3)  # doctest: +SKIP
     """
+    check_index(data)
     started, out, custom_loss = time.monotonic(), Path(out), loss if callable(loss) else None
     if loss is not None:
         settings["loss"] = describe_loss(loss) if callable(loss) else loss

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pixelwise.config import Config
-from pixelwise.data.index import DatasetIndex
+from pixelwise.data.index import DatasetIndex, check_index
 from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, OutputError, PixelwiseError, RunError
 from pixelwise.evaluation.evaluator import evaluate
@@ -89,6 +89,7 @@ def tune(
     >>> tune(load_dataset("cells/"), "runs/cells-tune", trials=20, time_budget=120).best.miou  # doctest: +SKIP
     0.853
     """
+    check_index(data)
     check_arguments(trials, search)
     out, given = Path(out), set(settings) | (config.model_fields_set if config is not None else set())
     config = resolve_settings(config, settings, preset=preset, plan=plan)

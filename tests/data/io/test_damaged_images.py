@@ -17,6 +17,7 @@ from PIL import Image
 
 from pixelwise.data.io.image import MAX_PIXELS, read_image
 from pixelwise.data.io.mask import read_mask
+from pixelwise.data.io.mask_values import mask_values, open_mask
 from pixelwise.data.schema import LabelMap
 from pixelwise.errors import DataError
 
@@ -117,15 +118,37 @@ def test_the_error_states_the_fault(
     assert str(error.value).startswith(f"{path}: {fault}") and "\n" not in str(error.value)
 
 
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png_without_palette(length: int | None) -> bytes:
+    """Return a PNG of palette indices whose palette has `length` bytes, or which has none if `length` is None."""
+    header = struct.pack(">IIBBBBB", 3, 2, 8, 3, 0, 0, 0)
+    palette = b"" if length is None else png_chunk(b"PLTE", bytes(length))
+    data = png_chunk(b"IDAT", zlib.compress(b"\0\0\1\2" * 2))
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + palette + data + png_chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("length", [None, 0], ids=["missing", "empty"])
+def test_a_missing_palette_is_named_and_the_values_stay_readable(length: int | None, tmp_path: Path) -> None:
+    path = tmp_path / "mask.png"
+    path.write_bytes(png_without_palette(length))
+    with pytest.raises(DataError) as error:
+        read_image(path)
+    assert str(error.value) == (
+        f"{path}: its palette is missing, so its pixels have no colors; save it again with its palette, or as RGB"
+    )
+    with pytest.raises(DataError, match="its palette is missing"):
+        open_mask(path, lambda image: mask_values(image, "rgb"))
+    assert open_mask(path, lambda image: mask_values(image, "index")).tolist() == [[0, 1, 2], [0, 1, 2]]
+
+
 def png_with_size(width: int, height: int) -> bytes:
     """Return a PNG whose header states a size that its data does not have."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     data = zlib.compress(b"\0" * 9999)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", data) + png_chunk(b"IEND", b"")
 
 
 def test_a_decompression_bomb_is_not_unpacked(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from pixelwise.data.io.image import open_image
-from pixelwise.data.io.rgb import apply_exif_orientation
+from pixelwise.data.io.rgb import apply_exif_orientation, check_palette
 from pixelwise.data.schema import BytesSource, MergedMask
 from pixelwise.errors import DataError
 from pixelwise.palette import pack_rgb
@@ -43,6 +43,7 @@ def mask_values(image: Image.Image, kind: str) -> np.ndarray:
             raise DataError(f"the other masks use the opacity, but this one has none (mode {image.mode})")
         return np.array(image.getchannel("A"))
     if kind == "rgb":
+        check_palette(image)
         return pack_rgb(np.asarray(image.convert("RGB")))
     if image.mode == "1":
         return np.asarray(image).astype(np.uint8) * 255

@@ -6,6 +6,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from pixelwise.data.io.tiff import pillow_nodata
 from pixelwise.data.pixel_scale import PixelScale
+from pixelwise.errors import DataError
 
 NUMBER_MODES = ("I", "F")
 """Pillow's modes of 32-bit integers and of floats."""
@@ -30,12 +31,29 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     Returns:
         The image in mode "RGB".
+
+    Raises:
+        DataError: See `check_palette`.
     """
+    check_palette(image)
     image = apply_exif_orientation(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def check_palette(image: Image.Image) -> None:
+    """Raise DataError if an image has palette indices and no palette. Pillow would make all its pixels black, or fail.
+
+    Args:
+        image: an image in any mode. One whose pixels were decoded has its palette.
+    """
+    image.load()
+    if image.mode in ("P", "PA") and (image.palette is None or not image.palette.palette):
+        raise DataError(
+            "its palette is missing, so its pixels have no colors; save it again with its palette, or as RGB"
+        )
 
 
 def rgb_array(image: Image.Image, scale: PixelScale = UNSCALED) -> np.ndarray:
@@ -52,7 +70,7 @@ def rgb_array(image: Image.Image, scale: PixelScale = UNSCALED) -> np.ndarray:
         (H, W, 3) uint8 RGB.
 
     Raises:
-        DataError: The mode is "I" or "F", and `scale` has no range.
+        DataError: The mode is "I" or "F", and `scale` has no range. Or see `check_palette`.
     """
     nodata = pillow_nodata(image)
     image = apply_exif_orientation(image)
