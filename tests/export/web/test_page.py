@@ -159,7 +159,7 @@ def test_images_are_dropped(page: "Page", tmp_path: Path) -> None:
     page.dispatch_event("#drop", "drop", {"dataTransfer": transfer})
     page.wait_for_selector("article[aria-busy]", state="detached")
     assert page.get_by_role("button", name="Mask (PNG) of dropped.png").is_visible()
-    assert page.get_by_role("article").first.inner_text().endswith("cannot decode it. Convert it to JPEG or PNG.")
+    assert page.get_by_role("article").first.inner_text().endswith("cannot decode it. Save it again as JPEG or PNG.")
     page.get_by_role("button", name="Remove all images").click()
     assert page.get_by_role("article").count() == 0
 

@@ -83,7 +83,7 @@ async function decodeImage(blob) {
       imageOrientation: "from-image", colorSpaceConversion: "none", premultiplyAlpha: "none",
     });
   } catch {
-    throw new Error("This browser cannot decode it. Convert it to JPEG or PNG.");
+    throw new Error("This browser cannot decode it. Save it again as JPEG or PNG.");
   }
   try {
     const { width, height } = bitmap;
