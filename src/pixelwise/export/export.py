@@ -7,23 +7,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from pixelwise.data.joined_spec import read_any_spec, without_roots
-from pixelwise.errors import ConfigError, OutputExistsError, RunError
+from pixelwise.errors import ConfigError, RunError
 from pixelwise.export.base import ExportedModel, ExportJob
+from pixelwise.export.checks import check_options, check_out
 from pixelwise.export.drawn_images import SIZES, draw_image
 from pixelwise.export.parity import MeasuredImage, check_equal, measure, odd_images
 from pixelwise.export.report import report_paths, write_report
 from pixelwise.export.stable_images import choose_stable_images
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_LOW, ValidationImages, ValidationScore
-from pixelwise.export.web.folder import is_page
-from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.inference.exported.metadata import ExportMetadata, Precision, SelfTest
 from pixelwise.inference.model_location import find_model, load_model
 from pixelwise.inference.predictor import Predictor
 from pixelwise.models.hub import is_hub_name
 from pixelwise.runtime.atomic import atomic_directory, atomic_write, make_directory, share_temporary_directories
 from pixelwise.runtime.files import expand_home, size_in_bytes, write_errors
 from pixelwise.runtime.progress import Progress, no_progress
+
+Bytes = npt.NDArray[np.uint8]
+
+_SELF_TEST = "self-test"
+"""Name of the measured images that the self-test of a file consists of."""
 
 
 @dataclass(frozen=True)
@@ -107,57 +115,28 @@ def export_model(
     entry = EXPORTERS[target]
     suffix = entry.traits["suffix"]
     others = tuple(out.with_suffix(each) for each in entry.traits.get("companions", ()))
-    _check_out(out, suffix, others, overwrite)
-    if runtime is not None and not entry.traits.get("takes_runtime"):
-        raise ConfigError(f"`runtime` is for the target web; leave it out for {target}")
-    if int8 and "no_int8" in entry.traits:
-        raise ConfigError(entry.traits["no_int8"])
-    if bfloat16 and (int8 or not entry.traits.get("has_bfloat16")):
-        raise ConfigError("`bfloat16` is for the target openvino, without `int8`; leave it out")
+    check_out(out, suffix, others, overwrite)
+    check_options(target, runtime, int8, bfloat16)
     predictor = _load_reference(run, thresholds or {})
-    config = predictor.config
     validation = ValidationImages(run) if int8 or bfloat16 else None
     package = None if runtime is None else expand_home(runtime)
     model = entry.component(ExportJob(predictor, probabilities, package, bfloat16))
-    tests = [draw_image(height, width, len(config.mean), seed) for seed, (height, width) in enumerate(SIZES)]
+    precision: Precision = "int8" if int8 else "bfloat16" if bfloat16 else "float32"
     with (
         make_directory(out.parent),
         _atomic_files(report_paths(out)) as (table, picture),
         _atomic_files((out, *others)) if suffix else _atomic_folder(out) as (path, *_),
     ):
-        draft = ExportMetadata(
-            version=version("pixelwise"),
-            opset=model.opset,
-            precision="int8" if int8 else "bfloat16" if bfloat16 else "float32",
-            parity=0.0,
-            model=config,
-            data=_data_spec(run),
-            thresholds=dict(thresholds or {}),
-            tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
-        )
-        if validation is None:
-            score = None
-            model.write(path, draft)
-        else:
-            model, score = _choose_version(model, predictor, validation, path, draft)
-        exported = model.open(path)
-        if score is not None:
-            tests = choose_stable_images(exported, model.open_plain(path), len(config.mean), SIZES)
-        images = [*odd_images(len(config.mean)), *(("self-test", image) for image in tests)]
-        measured = tuple(progress(measure(predictor, exported, images), len(images)))
+        draft = _draft_metadata(run, predictor, model.opset, precision, thresholds or {})
+        model, score = _write_draft(model, predictor, validation, path, draft)
+        measured = _measure_file(model, predictor, path, score is not None, progress)
         if score is None:
             check_equal(measured)
-        # The file has the masks that it gave here, so that another machine is compared with this one. The images are
-        # those that it takes, after the conversion to 8 bits.
-        final = {
-            "parity": min(each.equal for each in measured) if score is None else score.equal,
-            "tests": tuple(SelfTest.encode(each.image, each.mask) for each in measured[-len(tests) :]),
-        }
-        metadata = draft.model_copy(update=final)
+        metadata = _final_metadata(draft, measured, score)
         model.write(path, metadata)
         model.open(path)
         facts = _facts(metadata, target, [path, *(path.with_name(each.name) for each in others)], score)
-        write_report(table, picture, measured, facts, config)
+        write_report(table, picture, measured, facts, predictor.config)
     return ExportResult(out, *report_paths(out), metadata, measured, (out, *others), score)
 
 
@@ -180,15 +159,65 @@ def _data_spec(run: str | Path) -> dict[str, Any] | None:
     return without_roots(read_any_spec(place / "data.yaml")).model_dump(mode="json", exclude_defaults=True)
 
 
-def _check_out(out: Path, suffix: str, others: Sequence[Path], overwrite: bool) -> None:
-    if suffix and out.suffix.lower() != suffix:
-        raise ConfigError(f"{out}: an exported file of this kind ends with {suffix}; choose another `out`")
-    is_replaced_folder = not suffix and overwrite and out.is_dir()
-    if is_replaced_folder and not is_page(out):
-        raise OutputExistsError(f"{out}: has other files than those of a page, which are kept; choose another `out`")
-    for each in report_paths(out) if is_replaced_folder else (out, *others, *report_paths(out)):
-        if each.is_dir() or (each.exists() and not overwrite):
-            raise OutputExistsError(f"{each}: exists already; choose another `out`, or set `overwrite`")
+def _draft_metadata(
+    run: str | Path, predictor: Predictor, opset: int, precision: Precision, thresholds: Mapping[str, float]
+) -> ExportMetadata:
+    """Return the metadata before the measurement. The masks of the self-test are those of the model in PyTorch."""
+    tests = _drawn_tests(predictor)
+    return ExportMetadata(
+        version=version("pixelwise"),
+        opset=opset,
+        precision=precision,
+        parity=0.0,
+        model=predictor.config,
+        data=_data_spec(run),
+        thresholds=dict(thresholds),
+        tests=tuple(SelfTest.encode(image, predictor(image).mask) for image in tests),
+    )
+
+
+def _final_metadata(
+    draft: ExportMetadata, measured: Sequence[MeasuredImage], score: ValidationScore | None
+) -> ExportMetadata:
+    """Return the metadata after the measurement.
+
+    The masks of the self-test are those that the file gave on this machine, so that `verify` compares another machine
+    with this one. Its images are those of the file's input, after the conversion to 8 bits.
+    """
+    parity = min(each.equal for each in measured) if score is None else score.equal
+    tests = tuple(SelfTest.encode(each.image, each.mask) for each in measured if each.name == _SELF_TEST)
+    return draft.model_copy(update={"parity": parity, "tests": tests})
+
+
+def _drawn_tests(predictor: Predictor) -> list[Bytes]:
+    """Return the images of the self-test of a file in float32."""
+    channels = len(predictor.config.mean)
+    return [draw_image(height, width, channels, seed) for seed, (height, width) in enumerate(SIZES)]
+
+
+def _measure_file(
+    model: ExportedModel, predictor: Predictor, path: Path, is_rounded: bool, progress: Progress
+) -> tuple[MeasuredImage, ...]:
+    """Compare the masks of a file with those of the model in PyTorch.
+
+    Args:
+        model: the converted model, which has been written.
+        predictor: the model in PyTorch.
+        path: the file.
+        is_rounded: True if the file computes with 8-bit integers or bfloat16. Then the images of the self-test are
+            those of `choose_stable_images`.
+        progress: see `export_model`.
+
+    Returns:
+        Images of odd sizes and kinds, and the images of the self-test.
+    """
+    exported, channels = model.open(path), len(predictor.config.mean)
+    if is_rounded:
+        tests = choose_stable_images(exported, model.open_plain(path), channels, SIZES)
+    else:
+        tests = _drawn_tests(predictor)
+    images = [*odd_images(channels), *((_SELF_TEST, image) for image in tests)]
+    return tuple(progress(measure(predictor, exported, images), len(images)))
 
 
 @contextmanager
@@ -205,17 +234,32 @@ def _atomic_folder(out: Path) -> Iterator[list[Path]]:
         yield [path]
 
 
-def _choose_version(
+def _write_draft(
     model: ExportedModel,
     predictor: Predictor,
-    validation: ValidationImages,
+    validation: ValidationImages | None,
     path: Path,
     metadata: ExportMetadata,
-) -> tuple[ExportedModel, ValidationScore]:
-    """Return the version in the precision of the metadata that is close enough to the model in float32.
+) -> tuple[ExportedModel, ValidationScore | None]:
+    """Write the version in the precision of the metadata that is close enough to the model in float32.
 
-    It has been written to `path`. Of several with 8-bit integers, it is the one with the fewest layers in float32.
+    Args:
+        model: the converted model in float32.
+        predictor: the model in PyTorch.
+        validation: the images of the comparison. None writes `model` without a comparison.
+        path: the file to write.
+        metadata: the metadata of the file.
+
+    Returns:
+        The version, and the change of the validation masks. Of several versions with 8-bit integers, it is the one with
+        the fewest layers in float32.
+
+    Raises:
+        RunError: No version is close enough.
     """
+    if validation is None:
+        model.write(path, metadata)
+        return model, None
     is_int8 = metadata.precision == "int8"
     variants = model.quantized(validation.inputs(predictor.config)) if is_int8 else iter([(0, model)])
     compare = validation.comparer(predictor)

@@ -30,6 +30,9 @@ MIN_EQUAL = 0.999
 
 Bytes = npt.NDArray[np.uint8]
 
+Precision = Literal["float32", "int8", "bfloat16"]
+"""The numbers that a file computes with, see `ExportMetadata`."""
+
 _Text = Annotated[str, Field(max_length=100)]
 _Png = Annotated[str, Field(max_length=1 << 20)]
 
@@ -103,7 +106,7 @@ class ExportMetadata(BaseModel):
     format: Literal[1] = 1
     version: _Text
     opset: Annotated[int, Field(ge=1, le=1000)]
-    precision: Literal["float32", "int8", "bfloat16"]
+    precision: Precision
     parity: Annotated[float, Field(ge=0, le=1)]
     model: ModelConfig
     data: dict[str, JsonValue] | None = None
