@@ -78,7 +78,7 @@ def predict_command(
 ) -> int:
     """Predict the masks of images and videos.
 
-    Without a run, the model for pets (cats and dogs) in the package is used, and a line says so.
+    Without a run, the model for pets (cats and dogs) in the package is used, and a message names it.
 
     Args:
         run: Run directory, the model.safetensors of one, a model of the Hugging Face hub (hf://user/name@revision), or
@@ -118,6 +118,7 @@ def predict_command(
     predictor = Predictor.load(
         model, device, view=view, scale=scale, tta=tta, thresholds=parse_thresholds(thresholds or [])
     )
+    outputs = [name for word in write or DEFAULT_OUTPUTS for name in word.split(",") if name]
     flags = {
         "--min-object": str(min_object),
         "--min-hole": str(min_hole),
@@ -129,11 +130,8 @@ def predict_command(
         "--device": device,
         "--engine": engine,
     }
-    outputs = [name for word in write or DEFAULT_OUTPUTS for name in word.split(",") if name]
-    switches = ["--frame-masks"] * frame_masks + ["--tta"] * tta
-    switches += ["--thresholds", *(thresholds or [])] * bool(thresholds)
-    switches += ["--write", *outputs] * (write is not None)
-    given = [*_changed_flags(flags), *switches]
+    more_flags = _flags_without_default(frame_masks, tta, thresholds or [], None if write is None else outputs)
+    given = [*_changed_flags(flags), *more_flags]
     named = [] if model is None else [model]
     repeat = shlex.join(["pixelwise", "predict", *named, *sources, "--out", str(place), *given, "--resume"])
     with interrupt_advice(f"continue with {repeat}"), ProgressBars() as bars:
@@ -157,8 +155,8 @@ def predict_command(
         )
     code = _print_result(result, str(place).rstrip("/"), outputs)
     if result.too_large:
-        flags["--view"] = "tiles"
-        print(_windows_line(named, sources, result, [*_changed_flags(flags), *switches]), file=sys.stderr)
+        given = [*_changed_flags(flags | {"--view": "tiles"}), *more_flags]
+        print(_windows_line(named, sources, result, given), file=sys.stderr)
     return code
 
 
@@ -188,14 +186,35 @@ def _changed_flags(flags: Mapping[str, str]) -> list[str]:
     return [part for flag, value in flags.items() if value != _DEFAULTS[flag] for part in (flag, value)]
 
 
+def _flags_without_default(
+    frame_masks: bool, tta: bool, thresholds: Sequence[str], outputs: Sequence[str] | None
+) -> list[str]:
+    """Return the flags of a command that `_DEFAULTS` does not contain, each followed by its values.
+
+    Args:
+        frame_masks, tta: True if the flag is set.
+        thresholds: the words after --thresholds. Without any, the flag is left out.
+        outputs: the names after --write. None leaves out the flag.
+    """
+    flags = ["--frame-masks"] * frame_masks + ["--tta"] * tta
+    if thresholds:
+        flags += ["--thresholds", *thresholds]
+    if outputs is not None:
+        flags += ["--write", *outputs]
+    return flags
+
+
 def _order_arguments(run: str, images: Sequence[str]) -> tuple[str | None, list[str]]:
     """Return the run and the images. If RUN is no model and exactly one of the images is, exchange them.
 
-    If none is a model and RUN has images, there is no run, and all are images. A line names the model that is used.
+    If none is a model and RUN has images, all arguments are images. In both cases, print which model is used.
 
     Args:
         run: the first argument.
         images: the other arguments.
+
+    Returns:
+        The run, or None for the model in the package, and the images.
 
     Raises:
         ConfigError: There are no images. The message has the right command.
@@ -228,6 +247,7 @@ def _order_arguments(run: str, images: Sequence[str]) -> tuple[str | None, list[
 
 
 def _command(*arguments: str) -> str:
+    """Return the command `pixelwise predict` with these arguments, for a message."""
     return printable(shlex.join(["pixelwise", "predict", *arguments]))
 
 

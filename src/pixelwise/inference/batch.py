@@ -138,10 +138,7 @@ def predict_folder(
     """
     if overwrite and resume:
         raise ConfigError("`overwrite` and `resume` exclude each other; set one of them")
-    if masks == "as-given":
-        require_mask_format(predictor.config.mask_format)
-    if frame_masks and "mask" not in write:
-        raise ConfigError("`frame_masks` needs the output mask; add it to `write`")
+    _check_masks(predictor, masks, frame_masks, write)
     config, place = predictor.config, output_place(out)
     size = PixelSize.parse(pixel_size) if pixel_size else None
     predict = get_engine(engine)
@@ -160,11 +157,17 @@ def predict_folder(
         call = partial(predict, predictor, part_progress=(row_progress, frame_progress))
         with predictor.leave_one_core():
             photos, failed = _predict_items(call, items, outputs, found.problems, progress)
-    too_large = _too_large(predictor, items.done())
-    note = lost_object_note(predictor.config, (size for _, size in too_large))
-    notes = (*found.notes, *_video_note(items, write), *([note] if note else []))
-    large_paths = tuple(path for path, _ in too_large)
-    return PredictResult(config.classes, photos, tuple(failed), resumed, notes, large_paths)
+    too_large, large_note = _too_large(predictor, items.done())
+    notes = (*found.notes, *_video_note(items, write), *large_note)
+    return PredictResult(config.classes, photos, tuple(failed), resumed, notes, too_large)
+
+
+def _check_masks(predictor: ImagePredictor[Output], masks: MaskStyle, frame_masks: bool, write: Sequence[str]) -> None:
+    """Raise ConfigError if the masks cannot be written with these options, see `predict_folder`."""
+    if masks == "as-given":
+        require_mask_format(predictor.config.mask_format)
+    if frame_masks and "mask" not in write:
+        raise ConfigError("`frame_masks` needs the output mask; add it to `write`")
 
 
 def _predict_items(
@@ -231,20 +234,23 @@ def _video_note(items: Sequence[OutputItem], write: Sequence[str]) -> list[str]:
 
 
 def _remove_empty(folders: Sequence[Path]) -> None:
+    """Remove the folders that are empty. Each must come before the folder that contains it."""
     for folder in folders:
         with suppress(OSError):
             folder.rmdir()
 
 
-def _too_large(predictor: ImagePredictor[Output], done: Iterable[OutputItem]) -> list[tuple[str, tuple[int, int]]]:
-    """Return the paths and (height, width) of the images that are much larger than the training images.
+def _too_large(predictor: ImagePredictor[Output], done: Iterable[OutputItem]) -> tuple[tuple[str, ...], list[str]]:
+    """Return the paths of the images that are much larger than the training images, and a line about them.
 
-    Empty if the images were not predicted as a whole.
+    Both are empty if there are none, or if the images were not predicted as a whole.
     """
     if not predictor.has_fixed_size:
-        return []
+        return (), []
     sizes = ((str(item.path), (mark.height, mark.width)) for item in done if (mark := item.mark) is not None)
-    return [(path, size) for path, size in sizes if is_noted(predictor.config, *size)]
+    large = [(path, size) for path, size in sizes if is_noted(predictor.config, *size)]
+    note = lost_object_note(predictor.config, (size for _, size in large))
+    return tuple(path for path, _ in large), [note] if note else []
 
 
 def _prepare(out: Path, items: Sequence[OutputItem]) -> None:
