@@ -107,10 +107,7 @@ def evaluate(
         raise ConfigError(
             f"{run}: an exported file gives masks at the images' own sizes; leave out `resolution`, or evaluate the run"
         )
-    # An exported file computes on the CPU, and refuses other devices.
-    file = source.predictor(device, view, scale, tta) if source.run is None else None
-    fabric = launch_fabric(device if file is None else "cpu")
-    predictor = file or source.predictor(fabric.device, view, scale, tta)
+    fabric, predictor = _launch(source, device, view, scale, tta)
     data = data if data is not None else source.load_data(skip_unreadable=skip_unreadable)
     _check_classes(predictor, data, source.path)
     selection = select_images(source.run, data, split)
@@ -120,9 +117,7 @@ def evaluate(
     errors = _add_all(compared, tally, fabric, skip_unreadable)
     seconds = compared.predict_seconds / max(1, len(own_records) - len(errors))
     skipped = _gather_errors(fabric, errors)
-    if len(skipped) == len(selection.records):
-        chosen = "" if selection.split == "all" else f" of the {selection.split} split"
-        raise DataError(f"{data.root}: no image{chosen} can be used: {skipped[0]}")
+    _check_skipped(skipped, selection, data)
     tally.gather(fabric)
     evaluation = _summarize(tally, selection, skipped, data, predictor, resolution, seconds, source.path)
     if out is None or not fabric.is_global_zero:
@@ -157,6 +152,17 @@ def compute_confusion_matrix(
     return total
 
 
+def _launch(
+    source: ModelSource, device: str, view: View | None, scale: float | None, tta: bool
+) -> "tuple[Fabric, EvaluatedPredictor]":
+    """Return the device and the processes, and the model on this device. See `evaluate` for the arguments."""
+    if source.run is None:  # an exported file computes on the CPU, and refuses other devices
+        predictor = source.predictor(device, view, scale, tta)
+        return launch_fabric("cpu"), predictor
+    fabric = launch_fabric(device)
+    return fabric, source.predictor(fabric.device, view, scale, tta)
+
+
 def _check_classes(predictor: EvaluatedPredictor, data: DatasetIndex, path: Path) -> None:
     if predictor.classes != data.classes:
         raise DataError(
@@ -187,6 +193,13 @@ def _add_all(
         else:
             raise result
     return errors
+
+
+def _check_skipped(skipped: Sequence[DataError], selection: Selection, data: DatasetIndex) -> None:
+    """Raise DataError if all selected images were skipped."""
+    if len(skipped) == len(selection.records):
+        chosen = "" if selection.split == "all" else f" of the {selection.split} split"
+        raise DataError(f"{data.root}: no image{chosen} can be used: {skipped[0]}")
 
 
 def _gather_errors(fabric: "Fabric", errors: list[tuple[int, DataError]]) -> tuple[DataError, ...]:

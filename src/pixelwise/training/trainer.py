@@ -203,14 +203,7 @@ def _run_epochs(
 ) -> None:
     """Train the remaining epochs. Only the process with rank 0 has callbacks and loggers."""
     fabric, course = setup.fabric, setup.course
-    for log in state.loggers:
-        with suppress(NotImplementedError):  # Fabric's CSVLogger records metrics only
-            log.log_hyperparams(setup.config.model_dump(mode="json"))
-    started = course.seconds
-    for callback in callbacks:
-        callback.on_train_start(state)
-    course.record_epoch_end(course.seconds - started)  # it draws, as the work after an epoch does
-
+    _start(setup, state, callbacks)
     course.start(fabric, validation_steps(setup), min(1.0, MAX_IMAGES / len(setup.datasets[1])))
     while course.starts_epoch(state.epoch) and not _should_stop(fabric, state):
         follow_idle_cores()
@@ -226,14 +219,29 @@ def _run_epochs(
         if fabric.is_global_zero:
             recorder.record()
             course.record_epoch_end(course.seconds - started)
+    _finish(setup, state, callbacks, recorder)
 
-    if fabric.is_global_zero:
+
+def _start(setup: TrainingSetup, state: TrainState, callbacks: list[Callback]) -> None:
+    """Pass the settings to the loggers, and call the callbacks before the first epoch."""
+    for log in state.loggers:
+        with suppress(NotImplementedError):  # Fabric's CSVLogger records metrics only
+            log.log_hyperparams(setup.config.model_dump(mode="json"))
+    started = setup.course.seconds
+    for callback in callbacks:
+        callback.on_train_start(state)
+    setup.course.record_epoch_end(setup.course.seconds - started)  # it draws, as the work after an epoch does
+
+
+def _finish(setup: TrainingSetup, state: TrainState, callbacks: list[Callback], recorder: Recorder) -> None:
+    """Write the best model with its temperature, and call the callbacks after the last epoch."""
+    if setup.fabric.is_global_zero:
         recorder.saver.write_best(setup)
         store_temperature(state.run, setup)
-    fabric.barrier()  # until then, another process could load an earlier model
+    setup.fabric.barrier()  # until then, another process could load an earlier model
     for callback in callbacks:
         callback.on_train_end(state)
-    if fabric.is_global_zero:
+    if setup.fabric.is_global_zero:
         recorder.saver.finish(setup, state.epoch)
 
 
