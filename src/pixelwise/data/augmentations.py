@@ -54,11 +54,17 @@ AUGMENTATIONS: Registry[AugmentationFactory] = Registry("augmentation")
 def register_augmentation(
     name: str, factory: AugmentationFactory, *, params: type[Params] = ..., cacheable: bool = ...,
     source_scale: float = ...,
-) -> AugmentationFactory: ...  # fmt: skip
+) -> AugmentationFactory:  # fmt: skip
+    """Add an augmentation, and return its factory."""
+
+
 @overload
 def register_augmentation(
     name: str, factory: None = None, *, params: type[Params] = ..., cacheable: bool = ..., source_scale: float = ...
-) -> Callable[[AugmentationFactory], AugmentationFactory]: ...
+) -> Callable[[AugmentationFactory], AugmentationFactory]:
+    """Return a decorator that adds the augmentation of a factory."""
+
+
 def register_augmentation(
     name: str,
     factory: AugmentationFactory | None = None,
@@ -67,20 +73,20 @@ def register_augmentation(
     cacheable: bool = False,
     source_scale: float = 1.0,
 ) -> AugmentationFactory | Callable[[AugmentationFactory], AugmentationFactory]:
-    """Add an augmentation.
+    """Add an augmentation. Without `factory`, return a decorator that adds one.
 
     Args:
         name: the name in settings.
         factory: a function (image_size, **parameters) that returns a torchvision v2 transform. The transform is called
             with a `tv_tensors.Image` and a `tv_tensors.Mask`. It must return both at image_size: the side of a square
-            in pixels, or a height and a width.
+            in pixels, or a height and a width. None returns a decorator.
         params: the pydantic model of the parameters.
         cacheable: True if the transform makes only a few different images from one image. Then the features of a frozen
             encoder are cached.
         source_scale: size of the images that the transform receives, as a multiple of image_size.
 
     Returns:
-        The factory. Without `factory`, a decorator that registers one.
+        The factory, or the decorator.
 
     Raises:
         ConfigError: The name is taken.
@@ -162,9 +168,15 @@ def _intensity(params: CropParams) -> list[v2.Transform]:
 
 
 @overload
-def source_size(spec: ComponentSpec, image_size: int) -> int: ...
+def source_size(spec: ComponentSpec, image_size: int) -> int:
+    """Return the side of the square images that an augmentation receives."""
+
+
 @overload
-def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize: ...
+def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize:
+    """Return the size of the images that an augmentation receives."""
+
+
 def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize:
     """Return the size of the images that an augmentation receives. Images are cached at this size.
 
@@ -173,7 +185,7 @@ def source_size(spec: ComponentSpec, image_size: InputSize) -> InputSize:
         image_size: side of the training images in pixels, or their height and width.
 
     Returns:
-        The side in pixels, or the height and width.
+        The side in pixels if `image_size` is a side, else the height and width.
 
     Raises:
         ConfigError: See `build_transform`.
