@@ -51,7 +51,7 @@ def memory_of(predictor: Predictor, count: int, out: Path, monkeypatch: pytest.M
         yield from engine(*args, **options)
         measure()
 
-    # With the versions of a listing of S3.
+    # File name → version, as in a listing of S3.
     names = {f"camera-{number % 10}/{number:08}.jpg": f'"{number:032x}"' for number in range(count)}
     with monkeypatch.context() as patch:
         patch.setattr(url_sources, "_ask", lambda url, use: names)

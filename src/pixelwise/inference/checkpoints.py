@@ -1,7 +1,7 @@
 """Copies of the growing files of a prediction at a URL, so that a killed prediction can continue from another machine.
 
-An object store cannot append to a file. So what was appended to the tables and the journal since the last copy becomes
-a new file in the folder `WORK_FOLDER`, until the prediction is complete.
+An object store cannot append to a file. So each copy writes the bytes that were appended since the copy before to new
+files in the folder `WORK_FOLDER`. The folder is removed when the prediction is complete.
 """
 
 import shutil
@@ -21,11 +21,12 @@ _PARTS = f"{WORK_FOLDER}/parts"
 
 
 class Checkpoints:
-    """Copy the files that grow during a prediction to the URL of the outputs from time to time.
+    """Copy the files that grow during a prediction to the URL of the outputs, at most once in `SECONDS`.
 
     Args:
         store: the folder at the URL.
-        files: the growing files below its `root`. A line of the last one says that those of the others are complete.
+        files: the growing files below its `root`, the journal last. A line of the journal is appended after those of
+            the same image in the others.
     """
 
     def __init__(self, store: UrlStore, files: Sequence[Path]) -> None:
@@ -54,7 +55,7 @@ class Checkpoints:
                         shutil.copyfileobj(part, joined)
 
     def begin(self) -> None:
-        """Copy the files if there are none at the URL. So it is known before the first image that it can be written.
+        """Copy the files if there are none at the URL, to check before the first image that it can be written.
 
         Raises:
             OutputError: A file cannot be written.
@@ -64,7 +65,7 @@ class Checkpoints:
             self.copy()
 
     def step(self) -> None:
-        """Copy what is new if the last copy was `SECONDS` ago. Called when lines were appended.
+        """Copy the new lines if the last copy was `SECONDS` ago. Must be called after lines were appended.
 
         Raises:
             OutputError: A file cannot be written.
@@ -74,13 +75,13 @@ class Checkpoints:
             self.copy()
 
     def close(self) -> None:
-        """Copy what is new. The error that ended the prediction counts, not one of this copy."""
+        """Copy the new lines. Errors are suppressed, so that the error that ended the prediction is raised."""
         if self._has_lines:
             with suppress(OutputError):
                 self.copy()
 
     def copy(self) -> None:
-        """Copy what is new: first the whole files, and from then on what was appended to them.
+        """Copy the whole files at the first call, and the bytes appended since the last copy at later calls.
 
         Lines that are in a file twice are harmless: the last ones count.
 
@@ -115,7 +116,7 @@ class Checkpoints:
         self._store.remove(self._store.root / WORK_FOLDER)
 
     def discard(self) -> None:
-        """Remove what `begin` has written, because no image could be predicted."""
+        """Remove the files that `begin` wrote, because no image could be predicted."""
         if self._is_first:
             for file in (*self._files, self._store.root / WORK_FOLDER):
                 self._store.remove(file)
