@@ -2,8 +2,6 @@
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from pixelwise.inference.exported.metadata import SelfTest
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.predictor import Predictor
 from tests.cli.helpers import RunCommand, assert_one_line_error
-from tests.export.helpers import make_config, write_file
+from tests.export.helpers import assert_not_imported, code_of_command, make_config, write_file
 from tests.inference.conftest import make_model
 from tests.inference.helpers import make_image
 
@@ -191,14 +189,6 @@ def test_a_prediction_does_not_import_torch(photos: Path, tmp_path: Path) -> Non
     image = make_image(20, 30)
     mask = ExportedPredictor.load(write_file(tmp_path / "first.onnx", make_config()))(image).mask
     file = write_file(tmp_path / "model.onnx", make_config(), (SelfTest.encode(image, mask),))
-    code = (
-        "import sys\n"
-        "from pixelwise.cli.app import run\n"
-        f"code = run(['verify', {str(file)!r}])\n"
-        f"code += run(['predict', {str(file)!r}, {str(photos)!r}, '--out', {str(tmp_path / 'masks')!r}])\n"
-        "loaded = sorted({'torch', 'torchvision', 'timm', 'onnx'} & set(sys.modules))\n"
-        "assert code == 0 and not loaded, (code, loaded)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    code = code_of_command("verify", file) + code_of_command("predict", file, photos, "--out", tmp_path / "masks")
+    assert_not_imported(code, "torch", "torchvision", "timm", "onnx")
     assert len(list((tmp_path / "masks").glob("*_mask.png"))) == 3

@@ -1,26 +1,35 @@
-"""Exported files of small networks."""
+"""Exported files of small networks, and checks of them."""
 
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import pytest
 import torch
+from numpy.testing import assert_allclose, assert_array_equal
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 import pixelwise
 from pixelwise.data.input_size import to_pair
+from pixelwise.errors import RunError
 from pixelwise.export.base import ExportedModel
 from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
 from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.export.torch_exporter import TorchModel
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
+from pixelwise.inference.exported.predictor import ExportedPredictor
+from pixelwise.inference.exported.self_test import verify
+from pixelwise.inference.predictor import Predictor
 from pixelwise.inference.thresholds import threshold_shift
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import default_palette
+from tests.inference.helpers import make_image
 
 
 def make_config(classes: int = 3, size: Any = 32, channels: int = 3, **fields: Any) -> ModelConfig:
@@ -123,3 +132,44 @@ def write_file(
     )
     model.write(path, metadata)
     return path
+
+
+def assert_same_predictions(path: Path, predictor: Predictor, *sizes: tuple[int, int]) -> None:
+    """Assert that an exported file with probabilities gives the masks and confidences of a run.
+
+    Args:
+        path: the exported file.
+        predictor: the run.
+        sizes: height and width of each image.
+    """
+    file = ExportedPredictor.load(path)
+    for number, size in enumerate(sizes):
+        image = make_image(*size, seed=number)
+        expected, result = predictor(image, probabilities=True), file(image, probabilities=True)
+        assert_array_equal(result.mask, expected.mask)
+        assert_array_equal(file(image).mask, expected.mask)
+        assert result.probabilities is not None and expected.probabilities is not None
+        assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
+        assert result.class_confidences == pytest.approx(expected.class_confidences, abs=1e-4)
+
+
+def assert_refused(path: Path, *parts: str) -> None:
+    """Assert that a file cannot be opened, with an error of one line that names it and has these parts."""
+    with pytest.raises(RunError) as caught:
+        verify(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 600
+    for part in parts:
+        assert part in message
+
+
+def assert_not_imported(code: str, *modules: str) -> None:
+    """Run Python code in a new process, and assert that it imports none of these modules."""
+    check = f"import sys\nloaded = sorted({set(modules)!r} & set(sys.modules))\nassert not loaded, loaded\n"
+    result = subprocess.run([sys.executable, "-c", f"{code}\n{check}"], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+
+
+def code_of_command(*tokens: str | Path) -> str:
+    """Return Python code that runs `pixelwise` with these arguments and asserts its success."""
+    return f"from pixelwise.cli.app import run\nassert run({list(map(str, tokens))!r}) == 0\n"

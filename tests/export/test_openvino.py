@@ -1,15 +1,13 @@
 """The export of a run as an OpenVINO model, and predictions with it."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_array_equal
 from onnx import TensorProto, helper
 from PIL import Image
 
@@ -30,7 +28,14 @@ from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.model_location import is_model
 from pixelwise.inference.predictor import Predictor
-from tests.export.helpers import make_config, make_network, write_file
+from tests.export.helpers import (
+    assert_not_imported,
+    assert_same_predictions,
+    code_of_command,
+    make_config,
+    make_network,
+    write_file,
+)
 from tests.inference.helpers import contents, make_image
 
 
@@ -48,15 +53,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_the_files_give_the_masks_of_the_run(openvino_export: ExportResult, predictor: Predictor) -> None:
-    file = ExportedPredictor.load(openvino_export.path)
-    for number, size in enumerate(((1, 1), (40, 64), (200, 151))):
-        image = make_image(*size, seed=number)
-        expected, result = predictor(image, probabilities=True), file(image, probabilities=True)
-        assert_array_equal(result.mask, expected.mask)
-        assert_array_equal(file(image).mask, expected.mask)
-        assert result.probabilities is not None and expected.probabilities is not None
-        assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
-        assert result.class_confidences == pytest.approx(expected.class_confidences, abs=1e-4)
+    assert_same_predictions(openvino_export.path, predictor, (1, 1), (40, 64), (200, 151))
 
 
 def test_there_are_two_files_and_a_report(openvino_export: ExportResult) -> None:
@@ -170,15 +167,8 @@ def test_a_prediction_imports_neither_torch_nor_the_telemetry_of_openvino(path: 
     folder.mkdir()
     pixels = make_image(20, 30)
     Image.fromarray(pixels).save(folder / "a.png")
-    code = (
-        "import sys\n"
-        "from pixelwise.cli.app import run\n"
-        f"code = run(['predict', {str(path)!r}, {str(folder)!r}, '--out', {str(tmp_path / 'masks')!r}])\n"
-        "loaded = sorted({'torch', 'torchvision', 'onnx', 'onnxruntime', 'openvino_telemetry'} & set(sys.modules))\n"
-        "assert code == 0 and not loaded, (code, loaded)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    code = code_of_command("predict", path, folder, "--out", tmp_path / "masks")
+    assert_not_imported(code, "torch", "torchvision", "onnx", "onnxruntime", "openvino_telemetry")
     expected = ExportedPredictor.load(path)(pixels).mask
     with Image.open(tmp_path / "masks" / "a_mask.png") as mask:
         assert_array_equal(np.array(mask), expected)

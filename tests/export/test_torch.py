@@ -21,7 +21,7 @@ from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.model_location import is_model
 from pixelwise.inference.predictor import Predictor
-from tests.export.helpers import make_config, write_file
+from tests.export.helpers import assert_not_imported, assert_same_predictions, code_of_command, make_config, write_file
 from tests.export.test_onnx_graph import CONFIGS, SIZES, make_image, predict
 from tests.inference.helpers import contents
 from tests.inference.helpers import make_image as make_rgb_image
@@ -34,15 +34,7 @@ def torch_export(small_sizes: None, run: Path, tmp_path_factory: pytest.TempPath
 
 
 def test_the_file_gives_the_masks_of_the_run(torch_export: ExportResult, predictor: Predictor) -> None:
-    file = ExportedPredictor.load(torch_export.path)
-    for number, size in enumerate(((1, 1), (1, 300), (40, 64), (200, 151))):
-        image = make_rgb_image(*size, seed=number)
-        expected, result = predictor(image, probabilities=True), file(image, probabilities=True)
-        assert_array_equal(result.mask, expected.mask)
-        assert_array_equal(file(image).mask, expected.mask)
-        assert result.probabilities is not None and expected.probabilities is not None
-        assert_allclose(result.probabilities, expected.probabilities, atol=1e-4)
-        assert result.class_confidences == pytest.approx(expected.class_confidences, abs=1e-4)
+    assert_same_predictions(torch_export.path, predictor, (1, 1), (1, 300), (40, 64), (200, 151))
 
 
 def test_there_is_one_file_and_a_report(torch_export: ExportResult) -> None:
@@ -125,15 +117,8 @@ def test_a_prediction_loads_neither_timm_nor_the_compiler_of_torch(tmp_path: Pat
     pixels = make_rgb_image(20, 30)
     (tmp_path / "images").mkdir()
     Image.fromarray(pixels).save(tmp_path / "images" / "a.png")
-    code = (
-        "import sys\n"
-        "from pixelwise.cli.app import run\n"
-        f"code = run(['predict', {str(path)!r}, {str(tmp_path / 'images')!r}, '--out', {str(tmp_path / 'masks')!r}])\n"
-        "loaded = sorted({'timm', 'torch._inductor', 'onnx', 'onnxruntime'} & set(sys.modules))\n"
-        "assert code == 0 and not loaded, (code, loaded)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    code = code_of_command("predict", path, tmp_path / "images", "--out", tmp_path / "masks")
+    assert_not_imported(code, "timm", "torch._inductor", "onnx", "onnxruntime")
     with Image.open(tmp_path / "masks" / "a_mask.png") as mask:
         assert_array_equal(np.array(mask), ExportedPredictor.load(path)(pixels).mask)
 

@@ -122,6 +122,13 @@ class Network(torch.nn.Module):
         return loss.detach()
 
 
+def make_step() -> tuple[Network, StepGraphs, torch.Tensor, torch.Tensor]:
+    """Return a network on the device, its graphs, and four images with their masks."""
+    network = Network().cuda()
+    images, masks = torch.zeros(4, 3, 16, 16).cuda(), torch.zeros(4, 16, 16, dtype=torch.uint8).cuda()
+    return network, StepGraphs(list(network.parameters())), images, masks
+
+
 def train_network(graphs: bool, count: int = 8) -> tuple[Network, list[float], StepGraphs]:
     """Train with batches of eight images, each third one of five. Return the losses and the graphs."""
     network = Network().cuda()
@@ -159,9 +166,7 @@ def test_steps_that_cannot_be_captured_are_computed_without_graphs(fault: str) -
             raise RuntimeError("operation not permitted when stream is capturing")
         return loss
 
-    network = Network().cuda()
-    graphs = StepGraphs(list(network.parameters()))
-    images, masks = torch.zeros(4, 3, 16, 16).cuda(), torch.zeros(4, 16, 16, dtype=torch.uint8).cuda()
+    network, graphs, images, masks = make_step()
     for step in range(4):
         graphs.run(add_gradients, images, masks)
         assert all(parameter.grad is not None for parameter in network.parameters())
@@ -176,9 +181,7 @@ def test_memory_that_runs_out_in_a_capture_is_reported() -> None:
             torch.empty(2**45, device="cuda")
         return loss
 
-    network = Network().cuda()
-    graphs = StepGraphs(list(network.parameters()))
-    images, masks = torch.zeros(4, 3, 16, 16).cuda(), torch.zeros(4, 16, 16, dtype=torch.uint8).cuda()
+    network, graphs, images, masks = make_step()
     for _ in range(2):
         graphs.run(add_gradients, images, masks)
         network.zero_grad()

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from pixelwise.errors import ConfigError, RunError
+from pixelwise.errors import ConfigError
 from pixelwise.inference.exported.metadata import METADATA_KEY, SelfTest
 from pixelwise.inference.exported.onnx_file import OnnxFile
 from pixelwise.inference.exported.self_test import verify
-from tests.export.helpers import make_config, write_file
+from tests.export.helpers import assert_refused, make_config, write_file
 
 
 @pytest.fixture
@@ -62,16 +62,6 @@ def change_metadata(path: Path, **fields: Any) -> None:
         target[name.removeprefix("model_")] = value
     helper.set_model_props(model, {METADATA_KEY: json.dumps(metadata)})
     path.write_bytes(model.SerializeToString())
-
-
-def assert_refused(path: Path, *parts: str) -> None:
-    """Assert that the file cannot be opened, with one line that names it and has these parts."""
-    with pytest.raises(RunError) as caught:
-        verify(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 600
-    for part in parts:
-        assert part in message
 
 
 class TestDamaged:

@@ -18,7 +18,7 @@ from pixelwise.inference.exported import torch_archive
 from pixelwise.inference.exported.metadata import SelfTest
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.exported.torch_file import TorchFile
-from tests.export.helpers import make_config, write_file
+from tests.export.helpers import assert_refused, make_config, write_file
 
 PROGRAM = "models/model.json"
 WEIGHTS, FIRST_WEIGHT = "data/weights/model_weights_config.json", "data/weights/weight_0"
@@ -74,16 +74,6 @@ def change_metadata(path: Path, **fields: Any) -> None:
             target[name.removeprefix("model_")] = value
 
     change(path, "extra/pixelwise", edit)
-
-
-def assert_refused(path: Path, *parts: str) -> None:
-    """Assert that the file cannot be opened, with one line that names it and has these parts."""
-    with pytest.raises(RunError) as caught:
-        verify(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ") and "\n" not in message and len(message) < 600
-    for part in parts:
-        assert part in message
 
 
 class TestDamaged:
