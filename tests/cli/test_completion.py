@@ -10,6 +10,7 @@ import pytest
 from pixelwise.cli.app import COMMANDS, app
 from pixelwise.cli.components import DEVICES
 from pixelwise.cli.encoders import encoder_names
+from pixelwise.config import PRESETS
 from pixelwise.data.formats.registry import FORMATS
 from pixelwise.losses import LOSSES
 from pixelwise.metrics import METRICS
@@ -56,7 +57,7 @@ LINES = {
     "pixelwise train leaves --decoder ''": list(DECODERS),
     "pixelwise train leaves --callbacks ''": list(CALLBACKS),
     "pixelwise train leaves --device ''": list(DEVICES),
-    "pixelwise train leaves --preset ''": ["default", "tutorial"],
+    "pixelwise train leaves --preset ''": list(PRESETS),
     "pixelwise train leaves --class-weights ''": ["none", "balanced", "inverse_sqrt"],
     "pixelwise train leaves --encoder tf_efficientnet_lite": [f"tf_efficientnet_lite{number}" for number in range(5)],
     "pixelwise train leaves --encoder-w": ["--encoder-weights", "--encoder-weights-args"],

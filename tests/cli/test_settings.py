@@ -10,7 +10,7 @@ from torch import Tensor
 import pixelwise as pw
 from pixelwise.cli.setting_flags import read_flags, read_names, settings_model
 from pixelwise.cli.settings import config_flags
-from pixelwise.config import Config
+from pixelwise.config import PRESETS, Config
 from pixelwise.data.formats.registry import FORMATS
 from pixelwise.losses import LOSSES
 from pixelwise.metrics import METRICS
@@ -138,7 +138,7 @@ WRONG_FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "class name": (["--class-weights", "cat=2"], ["unknown class 'cat'", "pet, background, border"]),
     "class weights": (["--class-weights", "pet:2"], ["--class-weights", "pet:2", "balanced", "pet=2,border=1"]),
     "all weights 0": (["--class-weights", "pet=0,background=0,border=0"], ["weights are all 0"]),
-    "preset": (["--preset", "nnunet"], ["nnunet", "default", "tutorial"]),
+    "preset": (["--preset", "nnunet"], ["nnunet", *PRESETS]),
     "text for a number": (["--batch-size", "large"], ["--batch-size", "integer", "large"]),
     "text for a size": (["--size", "large"], ["--size: ", "HEIGHTxWIDTH", "large"]),
     "size too small": (["--size", "8"], ["--size: ", "32"]),
