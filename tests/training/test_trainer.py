@@ -231,7 +231,7 @@ class TestErrors:
             ({"loss": "l2"}, ConfigError, r"unknown loss 'l2'.*cross_entropy"),
             ({"loss": "bce"}, ConfigError, r"'bce' is not for .*cross_entropy"),
             ({"decoder": "unet"}, ConfigError, r"unknown decoder 'unet'.*pix2pix"),
-            ({"preset": "nnunet"}, ConfigError, r"unknown preset 'nnunet'.*default, tutorial"),
+            ({"preset": "nnunet"}, ConfigError, r"unknown preset 'nnunet'.*default, fast, tutorial"),
             ({"batch_size": 1}, ConfigError, r"one image of 32 px .*raise `image_size` or `batch_size`"),
             ({"device": "tpu9"}, ConfigError, r"device 'tpu9' is not on this machine"),
             ({"device": "meta"}, ConfigError, r"device 'meta' is not on this machine"),
