@@ -102,11 +102,10 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
     def from_preset(preset: str = "default", base: Mapping[str, Any] | None = None, **settings: Any) -> "Config":
         """Return the settings of a preset with some of them replaced.
 
-        If the encoder is not that of the preset, `encoder_layers` and `encoder_weights` of the preset are reset, and so
-        are the parameters of its decoder. If
-        `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the encoder trains. If the view
-        is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view or the image size is
-        replaced, `start_size` of the plan is reset.
+        If the encoder is not that of the preset, `encoder_layers`, `encoder_weights` and the parameters of the decoder
+        of the preset are reset. If `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the
+        encoder trains. If the view is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view
+        or the image size is replaced, `start_size` of the plan is reset.
 
         Args:
             preset: a name in `PRESETS`.

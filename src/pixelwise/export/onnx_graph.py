@@ -120,7 +120,8 @@ def _first_maximum(graph: GraphBuilder, classes: Iterable[str]) -> tuple[str, st
 
     Args:
         graph: the graph.
-        classes: the names of the values of each class, (1, 1, H, W). Each is made when the one before it was compared.
+        classes: the names of the values of each class, (1, 1, H, W). If it is a generator that adds nodes, those of a
+            class follow the comparison of the class before, so that a runtime has few of the values in memory.
     """
     each_class = iter(classes)
     highest = next(each_class)
