@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
@@ -13,13 +14,14 @@ from pixelwise.data.input_size import to_pair
 from pixelwise.data.resize import resize_image
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import ConfigError
+from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.make_prediction import make_prediction
 from pixelwise.inference.model_location import EXPORTED_SUFFIXES
 from pixelwise.inference.prediction import Prediction
 from pixelwise.inference.thresholds import threshold_shift
 from pixelwise.models.config import ModelConfig
-from tests.export.helpers import make_config, make_weights, write_file
+from tests.export.helpers import make_config, make_network, make_weights, write_file
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "multiclass": {"temperature": 1.7},
@@ -30,7 +32,8 @@ CONFIGS: dict[str, dict[str, Any]] = {
     "bands with nodata": {"channels": 5, "band_ranges": ((0.0, 1000.0),) * 5},
     "multi-label bands with nodata": {"channels": 2, "band_ranges": ((0.0, 1.0),) * 2, "task": MULTILABEL},
 }
-SIZES = ((1, 1), (1, 50), (33, 20), (70, 90))
+SIZES = ((1, 1), (1, 50), (33, 20), (70, 90), (32, 32), (24, 40), (40, 32))
+"""Sizes of images. The models have 32x32 or 24x40 pixels."""
 
 
 def predict(
@@ -99,6 +102,21 @@ def test_a_file_gives_the_prediction_of_pytorch(name: str, suffix: str, tmp_path
         assert list(result.class_confidences or ()) == list(confidences)
         for each, value in (result.class_confidences or {}).items():
             assert value == (None if confidences[each] is None else pytest.approx(confidences[each], abs=1e-5))
+
+
+def test_an_image_of_the_size_of_the_model_is_not_resized(tmp_path: Path) -> None:
+    config = make_config()
+    path = write_file(tmp_path / "model.onnx", config)
+    model = onnx.load(path)
+    branches = [node for node in model.graph.node if node.op_type == "If"]
+    assert len(branches) == 2  # before and after the network
+    for node in branches:
+        same = next(each.g for each in node.attribute if each.name == "then_branch")
+        assert [each.op_type for each in same.node] == ["Identity"]
+    rest = [node.op_type for node in model.graph.node]
+    assert "Resize" not in rest and "MatMul" not in rest
+    model = OnnxModel(make_network(config), config, branches=False).model
+    assert "If" not in [node.op_type for node in model.graph.node]
 
 
 @pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)

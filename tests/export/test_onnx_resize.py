@@ -11,7 +11,7 @@ from onnx import TensorProto, checker, helper
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.resize import resize_image
 from pixelwise.export.graph_builder import GraphBuilder
-from pixelwise.export.onnx_resize import BLOCK, add_input_resize
+from pixelwise.export.onnx_resize import BLOCK, add_input_resize, add_size_check
 from tests.export.helpers import make_config
 
 Bytes = npt.NDArray[np.uint8]
@@ -19,12 +19,13 @@ Bytes = npt.NDArray[np.uint8]
 MODEL_SIZE = (BLOCK + 7, 2 * BLOCK)
 
 
-@pytest.fixture(scope="module")
-def resize() -> Callable[[Bytes], Bytes]:
-    """Resize an image with the operators."""
+@pytest.fixture(scope="module", params=[False, True], ids=["all", "if needed"])
+def resize(request: pytest.FixtureRequest) -> Callable[[Bytes], Bytes]:
+    """Resize an image with the operators: each image, or those that do not have the model's size."""
     graph = GraphBuilder()
     config = make_config(size=MODEL_SIZE, channels=2)
-    add_input_resize(graph, "image", config, "result")
+    size = graph.add("Shape", ["image"], start=1, end=3)
+    add_input_resize(graph, "image", config, "result", add_size_check(graph, size, config) if request.param else "")
     model = helper.make_model(
         helper.make_graph(
             graph.nodes,
@@ -48,7 +49,17 @@ def resize() -> Callable[[Bytes], Bytes]:
 
 @pytest.mark.parametrize(
     ("height", "width"),
-    [(1, 1), (1, 700), (700, 1), (2, 3), (61, 77), MODEL_SIZE, (MODEL_SIZE[0] + 1, MODEL_SIZE[1] - 1), (375, 500)],
+    [
+        (1, 1),
+        (1, 700),
+        (700, 1),
+        (2, 3),
+        (61, 77),
+        MODEL_SIZE,
+        (MODEL_SIZE[0], 50),
+        (MODEL_SIZE[0] + 1, MODEL_SIZE[1] - 1),
+        (375, 500),
+    ],
 )
 def test_each_value_is_that_of_torch(resize: Callable[[Bytes], Bytes], height: int, width: int) -> None:
     image = np.random.default_rng(height * width).integers(0, 256, (height, width, 2), dtype=np.uint8)

@@ -79,6 +79,21 @@ def test_the_first_layers_stay_in_float(capfd: pytest.CaptureFixture[str]) -> No
     assert capfd.readouterr() == ("", "")
 
 
+def test_nodes_after_the_last_layer_stay_in_float() -> None:
+    network = make_deep_network(3)
+    network.graph.node[-1].output[0] = "small"
+    sizes = numpy_helper.from_array(np.array([1, 1, 2, 2], np.float32), "scales")
+    network.graph.initializer.append(sizes)
+    network.graph.node.append(helper.make_node("Resize", ["small", "", "scales"], [LOGITS], name="enlarge"))
+    network.graph.output[0].type.tensor_type.shape.dim[2].dim_value = 32
+    network.graph.output[0].type.tensor_type.shape.dim[3].dim_value = 32
+    images = [np.random.default_rng(seed).integers(0, 256, (1, 3, 16, 16), dtype=np.uint8) for seed in range(4)]
+    (_, model), *_ = quantized_networks(network, images)
+    enlarge = next(node for node in model.graph.node if node.op_type == "Resize")
+    assert list(enlarge.output) == [LOGITS], "no rounding to 8 bits after the resizing"
+    assert run(model, images[0]).shape == (1, 8, 32, 32)
+
+
 @pytest.mark.parametrize(
     ("equal", "miou", "accepted"),
     [(0.99, 0.745, True), (0.9899, 0.76, False), (0.999, 0.7449, False), (1.0, 0.75, True)],

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.task import MULTILABEL
 from pixelwise.export.graph_builder import GraphBuilder
-from pixelwise.export.onnx_resize import add_input_resize
+from pixelwise.export.onnx_resize import add_input_resize, add_size_check
 from pixelwise.inference.exported.exported_file import CONFIDENCE, IMAGE, MASK, PROBABILITIES
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
@@ -43,7 +43,8 @@ def join_job(
         config: the configuration of the model.
         probabilities: True to add the output `PROBABILITIES`.
         shift: (C, 1, 1), what is added to logits for thresholds of the classes, see `threshold_shift`, or None.
-        branches: see `add_input_resize`.
+        branches: True to leave images of the model's size as they are, which needs the operator If. OpenVINO 2026.4
+            computes wrong values after it.
 
     Returns:
         A model with the input `IMAGE`, (1, H, W, channels) uint8 of any size, and the outputs `MASK`, (1, H, W) or
@@ -51,14 +52,16 @@ def join_job(
         for a class without pixels, and `PROBABILITIES`, (1, C, H, W) float32.
     """
     before = GraphBuilder()
-    add_input_resize(before, IMAGE, config, NETWORK_INPUT, branches)
+    size = before.add("Shape", [IMAGE], start=1, end=3)
+    has_size = add_size_check(before, size, config) if branches else ""
+    add_input_resize(before, IMAGE, config, NETWORK_INPUT, has_size)
     after = before.branch("after")
-    size = _image_size(after)
     missing = _missing_pixels(after) if config.band_ranges else None
     shifted = LOGITS if shift is None else after.add("Add", [LOGITS, after.constant(shift[None], np.float32)])
     logits = after.split(shifted, len(config.classes), axis=1)
-    _add_mask(after, config, size, missing, logits)
-    _add_confidence(after, config, size, missing, logits, shifted)
+    labels, highest = _decide(after, config, logits)
+    _add_mask(after, config, size, missing, logits, labels, has_size)
+    _add_confidence(after, config, size, missing, logits, shifted, labels, highest)
     if probabilities:
         _add_probabilities(after, config, size)
     graph = helper.make_graph(
@@ -86,26 +89,51 @@ def _outputs(config: ModelConfig, probabilities: bool) -> list[onnx.ValueInfoPro
     ]
 
 
-def _image_size(graph: GraphBuilder) -> str:
-    """Return the height and width of the image, (2,) int64."""
-    return graph.add("Shape", [IMAGE], start=1, end=3)
-
-
 def _resize(graph: GraphBuilder, values: str, channels: int, size: str) -> str:
     """Return (1, channels, h, w) resized to the size of the image without antialiasing."""
     sizes = graph.add("Concat", [graph.constant([1, channels], np.int64), size], axis=0)
     return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
 
 
-def _add_mask(graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None, logits: Sequence[str]) -> None:
-    """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number."""
-    resized = (_resize(graph, each, 1, size) for each in logits)
-    if config.task is MULTILABEL:
-        zero = graph.constant(0, np.float32)
-        present = [graph.add("Greater", [each, zero]) for each in resized]
-        mask = graph.add("Concat", [graph.add("Cast", [each], to=TensorProto.UINT8) for each in present], axis=1)
-    else:
-        mask, _ = _first_maximum(graph, resized)
+def _decide(graph: GraphBuilder, config: ModelConfig, logits: Iterable[str]) -> tuple[str, str]:
+    """Decide the classes of each pixel.
+
+    Args:
+        graph: the graph.
+        config: the configuration of the model.
+        logits: see `_first_maximum`.
+
+    Returns:
+        The labels, (1, 1, H, W) or for a multi-label model (1, C, H, W) uint8, and the highest logit, (1, 1, H, W) or
+        for a multi-label model "".
+    """
+    if config.task is not MULTILABEL:
+        return _first_maximum(graph, logits)
+    zero = graph.constant(0, np.float32)
+    present = [graph.add("Greater", [each, zero]) for each in logits]
+    return graph.add("Concat", [graph.add("Cast", [each], to=TensorProto.UINT8) for each in present], axis=1), ""
+
+
+def _add_mask(
+    graph: GraphBuilder,
+    config: ModelConfig,
+    size: str,
+    missing: str | None,
+    logits: Sequence[str],
+    labels: str,
+    has_size: str,
+) -> None:
+    """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number.
+
+    `labels` are those at the size of the logits. They are the mask of an image of the model's size.
+    """
+    other = graph.branch("resized") if has_size else graph
+    mask, _ = _decide(other, config, (_resize(other, each, 1, size) for each in logits))
+    if has_size:
+        same = graph.branch("same")
+        branches = {"then_branch": same.body(same.add("Identity", [labels])), "else_branch": other.body(mask)}
+        mask = graph.add("If", [has_size], **branches)
+    if config.task is not MULTILABEL:
         mask = graph.add("Squeeze", [mask, graph.constant([1], np.int64)])
     if missing is None:
         graph.add("Identity", [mask], MASK)
@@ -144,15 +172,21 @@ def _add_probabilities(graph: GraphBuilder, config: ModelConfig, size: str) -> N
 
 
 def _add_confidence(
-    graph: GraphBuilder, config: ModelConfig, size: str, missing: str | None, logits: Sequence[str], shifted: str
+    graph: GraphBuilder,
+    config: ModelConfig,
+    size: str,
+    missing: str | None,
+    logits: Sequence[str],
+    shifted: str,
+    labels: str,
+    highest: str,
 ) -> None:
     """Add the mean probability of each class over its pixels at the size of the logits, see `class_confidence`."""
     temperature = graph.constant(config.temperature, np.float32)
     if config.task is MULTILABEL:
         probabilities = graph.add("Sigmoid", [graph.add("Div", [LOGITS, temperature])])
-        present = graph.add("Greater", [shifted, graph.constant(0, np.float32)])
+        present = graph.add("Cast", [labels], to=TensorProto.BOOL)
     else:
-        labels, highest = _first_maximum(graph, logits)
         if shifted == LOGITS:  # the class of the mask is the most probable one
             probabilities = _highest_probability(graph, logits, highest, temperature)
         else:

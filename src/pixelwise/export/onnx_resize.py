@@ -39,7 +39,7 @@ class _Block:
     weights: str
 
 
-def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, output: str, branches: bool = True) -> None:
+def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, output: str, has_size: str = "") -> None:
     """Add the conversion of an image to the network's input.
 
     Args:
@@ -47,29 +47,42 @@ def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, outpu
         image: the name of the image, (1, H, W, channels) uint8.
         config: the configuration of the model.
         output: the name of the result, (1, channels, height, width) uint8.
-        branches: True to leave an axis that has the model's size as it is, which needs the operator If. OpenVINO
-            2026.4 computes wrong values after it.
+        has_size: the name of the result of `add_size_check`. If it is true, the image is used as it is. "" to resize
+            each image.
     """
-    height, width = to_pair(config.size)
     planes = graph.add("Transpose", [image], perm=[0, 3, 1, 2])
-    # torch resizes the width first, and rounds the result to 8 bits.
-    resize = _resize_if_needed if branches else _resize_axis
-    across = resize(graph, planes, width, 3)
-    down = resize(graph, across, height, 2)
-    graph.add("Identity", [down], output)
-
-
-def _resize_if_needed(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
-    """Resize one axis of an image if it does not have its new length, see `_resize_axis`."""
-    old = graph.add("Shape", [values], start=axis, end=axis + 1)
-    is_new = graph.add("Squeeze", [graph.add("Equal", [old, graph.constant([new], np.int64)])])
-    same, other = graph.branch(f"same_{axis}"), graph.branch(f"resized_{axis}")
-    return graph.add(
+    if not has_size:
+        graph.add("Identity", [_resize(graph, planes, config)], output)
+        return
+    same, other = graph.branch("same"), graph.branch("resized")
+    graph.add(
         "If",
-        [is_new],
-        then_branch=same.body(same.add("Identity", [values])),
-        else_branch=other.body(_resize_axis(other, values, new, axis)),
+        [has_size],
+        output,
+        then_branch=same.body(same.add("Identity", [planes])),
+        else_branch=other.body(_resize(other, planes, config)),
     )
+
+
+def add_size_check(graph: GraphBuilder, size: str, config: ModelConfig) -> str:
+    """Return the name of a truth value: the image has the model's size.
+
+    Args:
+        graph: the graph.
+        size: the name of the height and width of the image, (2,) int64.
+        config: the configuration of the model.
+    """
+    equal = graph.add("Equal", [size, graph.constant(to_pair(config.size), np.int64)])
+    differences = graph.add("Cast", [graph.add("Not", [equal])], to=TensorProto.INT64)
+    count = graph.add("ReduceSum", [differences], keepdims=0)
+    return graph.add("Equal", [count, graph.constant(0, np.int64)])
+
+
+def _resize(graph: GraphBuilder, planes: str, config: ModelConfig) -> str:
+    """Resize an image, (1, channels, H, W) uint8, to the model's size, and return the name of the result."""
+    height, width = to_pair(config.size)
+    # torch resizes the width first, and rounds the result to 8 bits.
+    return _resize_axis(graph, _resize_axis(graph, planes, width, 3), height, 2)
 
 
 def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:

@@ -12,7 +12,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from pixelwise.export.onnx_graph import NETWORK_INPUT
 
-FLOAT_LAYERS = (1, 4, 8, 16, 32)
+FLOAT_LAYERS = (1, 4, 6, 8, 16, 32)
 """Numbers of layers, from the first one, that stay in float32. They are tried in this order.
 
 The first layer takes pixels. Its rounding hurts more than that of all other layers together (docs/decisions.md)."""
@@ -53,6 +53,7 @@ def quantized_networks(
     prepared = onnx.shape_inference.infer_shapes(network)
     helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it warns on stderr
     layers = [node.name for node in network.graph.node if node.op_type in _LAYERS]
+    after = _nodes_after(network, layers)
     with tempfile.TemporaryDirectory() as folder:
         source, result = Path(folder) / "network.onnx", Path(folder) / "quantized.onnx"
         onnx.save(prepared, source)
@@ -62,9 +63,18 @@ def quantized_networks(
             quantize_static(
                 source, result, _Images(images), quant_format=QuantFormat.QDQ, per_channel=True,
                 activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, reduce_range=True,
-                nodes_to_exclude=layers[:count], calibration_cache_path=Path(folder) / "ranges.json",
+                nodes_to_exclude=[*layers[:count], *after], calibration_cache_path=Path(folder) / "ranges.json",
             )  # fmt: skip
             yield count, _without_unused_domains(onnx.load(result))
+
+
+def _nodes_after(network: onnx.ModelProto, layers: Sequence[str]) -> list[str]:
+    """Return the names of the nodes after the last of `layers`, such as the resizing of the logits.
+
+    Their values are no inputs of a layer with weights, so that 8 bits would cost time and save none.
+    """
+    names = [node.name for node in network.graph.node]
+    return names[names.index(layers[-1]) + 1 :] if layers else []
 
 
 def _without_unused_domains(model: onnx.ModelProto) -> onnx.ModelProto:
