@@ -26,6 +26,8 @@ CONFIG_FILE = "model.json"
 METADATA_KEY = "pixelwise"
 """Key of the configuration in the metadata of model.safetensors."""
 
+_FIX = "copy its files again, or train it again"
+
 
 def write_model_files(path: Path, config: ModelConfig, tensors: "Mapping[str, Tensor]") -> None:
     """Write model.safetensors and model.json into a directory.
@@ -85,9 +87,9 @@ def read_model_files(path: Path) -> "tuple[ModelConfig, dict[str, Tensor]]":
         missing = error.filename or path / WEIGHTS_FILE
         raise RunError(f"{missing}: no model here; train one first") from None
     except ValidationError as error:
-        raise RunError(f"{path}: the model cannot be read ({first_finding(error)})") from None
+        raise RunError(f"{path}: the model cannot be read ({first_finding(error)}); {_FIX}") from None
     except (OSError, UnicodeDecodeError, RecursionError, SafetensorError) as error:
-        raise RunError(f"{path}: the model cannot be read ({first_line(error)})") from None
+        raise RunError(f"{path}: the model cannot be read ({first_line(error)}); {_FIX}") from None
     if stored is None:  # format 1
         return config, translate_tensor_names(tensors)
     # The two files are replaced one after the other. These fields can differ if the process was killed in between.

@@ -205,7 +205,7 @@ def from_file(encoder: str, *, path: Path) -> PretrainedWeights:
     try:
         tensors = load_file(file)
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{file}: cannot be read as safetensors ({first_line(error)})") from None
+        raise WeightsError(f"{file}: cannot be read as safetensors ({first_line(error)}); copy it again") from None
     return PretrainedWeights(tensors, *_timm_normalization(encoder))
 
 

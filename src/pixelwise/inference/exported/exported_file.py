@@ -174,7 +174,7 @@ def parse_metadata(path: Path, text: str | None) -> ExportMetadata:
         RunError: It has none, or they are invalid.
     """
     if text is None:
-        raise RunError(f"{path}: is a file of another program; name one that `pixelwise export` wrote")
+        raise RunError(f"{path}: is a file of another program; name one of pixelwise")
     if len(text) > MAX_METADATA_BYTES:
         raise RunError(f"{path}: its metadata have {len(text)} bytes; at most {MAX_METADATA_BYTES} are allowed")
     try:

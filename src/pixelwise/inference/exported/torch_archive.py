@@ -142,7 +142,7 @@ class TorchArchive:
             raise self._damaged(first_line(error)) from None
         self._entries = self._check_entries()
         if self._read("archive_format", 100) != b"pt2":
-            raise RunError(f"{path}: is not a torch.export program; name one that `pixelwise export` wrote")
+            raise RunError(f"{path}: is not a torch.export program; name one of pixelwise")
         if (version := self._read("archive_version", 100).decode("utf-8", "replace").strip()) != _ARCHIVE_VERSION:
             raise self.other_version(version)
 
