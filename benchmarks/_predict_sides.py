@@ -75,11 +75,7 @@ def exported(turns: Turns, folder: str, outputs: str, path: str, split: str, rou
         images, masks = list(arrays["images"]), arrays["masks"]
 
     def predict() -> list[Any]:
-        return [
-            each
-            for start in range(0, len(images), 4 * BATCH)
-            for each in predictor.outputs(images[start : start + 4 * BATCH])
-        ]
+        return predictor.outputs(images)
 
     def measure() -> dict[str, Any]:
         return {"network": timed(predict, len(images)), **measure_files(predictor, files, outputs)}

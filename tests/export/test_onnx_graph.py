@@ -110,9 +110,8 @@ def test_an_image_of_the_size_of_the_model_is_not_resized(tmp_path: Path) -> Non
     model = onnx.load(path)
     branches = [node for node in model.graph.node if node.op_type == "If"]
     assert len(branches) == 2  # before and after the network
-    for node in branches:
-        same = next(each.g for each in node.attribute if each.name == "then_branch")
-        assert [each.op_type for each in same.node] == ["Identity"]
+    same = [next(each.g for each in node.attribute if each.name == "then_branch") for node in branches]
+    assert [[each.op_type for each in body.node] for body in same] == [["Transpose"], ["Identity"]]
     rest = [node.op_type for node in model.graph.node]
     assert "Resize" not in rest and "MatMul" not in rest
     model = OnnxModel(make_network(config), config, branches=False).model

@@ -1,6 +1,8 @@
 """Ordered parallel maps in threads, batches, and the CPUs of a process."""
 
 import itertools
+import multiprocessing
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from pixelwise.errors import DataError
-from pixelwise.runtime.threads import available_cpus, batched, prefetch, prefetch_map
+from pixelwise.runtime import threads
+from pixelwise.runtime.threads import available_cpus, batched, parallel_map, prefetch, prefetch_map
 
 
 def test_results_keep_the_order() -> None:
@@ -143,3 +146,42 @@ def test_prefetch_raises_errors_in_order_and_can_be_abandoned() -> None:
     endless = prefetch(itertools.count(), 4)
     assert next(endless) == 0
     endless.close()  # type: ignore[attr-defined]
+
+
+class TestParallelMap:
+    def test_results_keep_the_order_and_threads_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+        barrier = threading.Barrier(2, timeout=10)
+
+        def meet(number: int) -> tuple[int, threading.Thread]:
+            barrier.wait()  # two threads at a time
+            return 10 * number, threading.current_thread()
+
+        first, second = parallel_map(meet, range(4)), parallel_map(meet, range(4))
+        assert [number for number, _ in first] == [0, 10, 20, 30]
+        used = {thread for _, thread in first + second}
+        assert len(used) == 2 and threading.current_thread() not in used
+
+    def test_one_item_is_computed_in_the_thread_of_the_caller(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+        assert parallel_map(lambda _: threading.current_thread(), [0]) == [threading.current_thread()]
+        empty: list[int] = []
+        assert parallel_map(str, empty) == []
+
+    def test_an_error_is_raised_and_the_threads_still_work(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+        with pytest.raises(ZeroDivisionError):
+            parallel_map(lambda number: 1 // number, [1, 0, 1])
+        assert parallel_map(lambda number: 1 // number, [1, 1]) == [1, 1]
+
+    @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
+    @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+    def test_a_forked_process_has_threads_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+        parallel_map(abs, [1, 2])
+        process = multiprocessing.get_context("fork").Process(target=parallel_map, args=(abs, [1, 2]))
+        process.start()
+        process.join(10)
+        stayed = process.is_alive()
+        process.kill()
+        assert not stayed and process.exitcode == 0

@@ -7,8 +7,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     # The encoder without its blocks at a 32nd of the image's size, and a narrow decoder (docs/decisions.md).
     "fast": {
         "encoder_layers": ("blocks.1", "blocks.2", "blocks.4"),
-        "decoder": {"name": "fpn", "widths": [64, 48, 24]},
-        "epochs": 64,
+        "decoder": {"name": "fpn", "widths": [48, 32, 16]},
+        "epochs": 96,
     },
     # TensorFlow's image segmentation tutorial, https://www.tensorflow.org/tutorials/images/segmentation.
     "tutorial": {

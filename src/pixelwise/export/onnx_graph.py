@@ -153,12 +153,17 @@ def _first_maximum(graph: GraphBuilder, classes: Iterable[str]) -> tuple[str, st
     """
     each_class = iter(classes)
     highest = next(each_class)
-    shape = graph.add("Shape", [highest])
-    indices = graph.add("ConstantOfShape", [shape], value=helper.make_tensor("zero", TensorProto.UINT8, [1], [0]))
+    indices = ""
     for index, value in enumerate(each_class, 1):
         is_higher = graph.add("Greater", [value, highest])
-        indices = graph.add("Where", [is_higher, graph.constant(index, np.uint8), indices])
+        if indices:
+            indices = graph.add("Where", [is_higher, graph.constant(index, np.uint8), indices])
+        else:
+            indices = graph.add("Cast", [is_higher], to=TensorProto.UINT8)
         highest = graph.add("Max", [value, highest])
+    if not indices:  # one class
+        zero = helper.make_tensor("zero", TensorProto.UINT8, [1], [0])
+        indices = graph.add("ConstantOfShape", [graph.add("Shape", [highest])], value=zero)
     return indices, highest
 
 

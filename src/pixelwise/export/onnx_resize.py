@@ -50,17 +50,16 @@ def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, outpu
         has_size: the name of the result of `add_size_check`. If it is true, the image is used as it is. "" to resize
             each image.
     """
-    planes = graph.add("Transpose", [image], perm=[0, 3, 1, 2])
     if not has_size:
-        graph.add("Identity", [_resize(graph, planes, config)], output)
+        graph.add("Identity", [_resize(graph, _to_planes(graph, image), config)], output)
         return
     same, other = graph.branch("same"), graph.branch("resized")
     graph.add(
         "If",
         [has_size],
         output,
-        then_branch=same.body(same.add("Identity", [planes])),
-        else_branch=other.body(_resize(other, planes, config)),
+        then_branch=same.body(_to_planes(same, image)),
+        else_branch=other.body(_resize(other, _to_planes(other, image), config)),
     )
 
 
@@ -76,6 +75,11 @@ def add_size_check(graph: GraphBuilder, size: str, config: ModelConfig) -> str:
     differences = graph.add("Cast", [graph.add("Not", [equal])], to=TensorProto.INT64)
     count = graph.add("ReduceSum", [differences], keepdims=0)
     return graph.add("Equal", [count, graph.constant(0, np.int64)])
+
+
+def _to_planes(graph: GraphBuilder, image: str) -> str:
+    """Return (1, channels, H, W) of an image (1, H, W, channels)."""
+    return graph.add("Transpose", [image], perm=[0, 3, 1, 2])
 
 
 def _resize(graph: GraphBuilder, planes: str, config: ModelConfig) -> str:

@@ -4,7 +4,6 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from pixelwise.data.task import MULTILABEL
 from pixelwise.errors import RunError, first_finding, first_line
 from pixelwise.inference.exported.metadata import MAX_METADATA_BYTES, Bytes, ExportMetadata
-from pixelwise.runtime.threads import available_cpus
+from pixelwise.runtime.threads import available_cpus, parallel_map
 
 IMAGE, MASK, PROBABILITIES, CONFIDENCE = "image", "mask", "probabilities", "class_confidence"
 """Names of the input and of the outputs."""
@@ -98,11 +97,9 @@ class ExportedFile(ABC):
             MemoryError: See `run`.
             RunError: See `run`.
         """
-        threads = min(available_cpus(), len(images))
-        if threads <= 1:
+        if min(available_cpus(), len(images)) <= 1:
             return [self.run(image, probabilities) for image in images]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(lambda image: self.run(image, probabilities, one_thread=True), images))
+        return parallel_map(lambda image: self.run(image, probabilities, one_thread=True), images)
 
     def run(self, image: Bytes, probabilities: bool = False, one_thread: bool = False) -> ExportedOutput:
         """Compute the mask of an image.
