@@ -125,7 +125,8 @@ def _add_mask(
 ) -> None:
     """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number.
 
-    `labels` are those at the size of the logits. They are the mask of an image of the model's size.
+    `labels` are those at the size of the logits. They are the mask of an image of the model's size, which is found with
+    `has_size`, see `add_input_resize`.
     """
     other = graph.branch("resized") if has_size else graph
     mask, _ = _decide(other, config, (_resize(other, each, 1, size) for each in logits))
