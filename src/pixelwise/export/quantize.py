@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-from onnx import helper
+from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from pixelwise.export.onnx_graph import NETWORK_INPUT
@@ -16,6 +16,9 @@ FLOAT_LAYERS = (1, 4, 6, 8, 16, 32)
 """Numbers of layers, from the first one, that stay in float32. They are tried in this order.
 
 The first layer takes pixels. Its rounding hurts more than that of all other layers together (docs/decisions.md)."""
+
+_SCALE, _ZERO_POINT = "pixel_scale", "pixel_zero_point"
+"""Names of the inputs of the normalization."""
 
 _LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 """Operators with weights."""
@@ -51,6 +54,7 @@ def quantized_networks(
         of the network.
     """
     prepared = onnx.shape_inference.infer_shapes(network)
+    join_normalization(prepared.graph)
     helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})  # else it warns on stderr
     layers = [node.name for node in network.graph.node if node.op_type in _LAYERS]
     after = _nodes_after(network, layers)
@@ -66,6 +70,36 @@ def quantized_networks(
                 nodes_to_exclude=[*layers[:count], *after], calibration_cache_path=Path(folder) / "ranges.json",
             )  # fmt: skip
             yield count, _without_unused_domains(onnx.load(result))
+
+
+def join_normalization(graph: onnx.GraphProto) -> None:
+    """Replace the conversion of the pixels to float, and (pixel - mean) / std, by one DequantizeLinear, in place.
+
+    This is possible if the mean is a whole number in 0..255 and all channels have the same mean and std, as those of
+    the EfficientNet-Lite encoders do. Otherwise nothing is changed. Three passes over the pixels become one. Files in
+    float32 keep the three operators: ONNX Runtime computes other masks from this one with WebGPU (docs/decisions.md).
+    """
+    constants = {each.name: each for each in graph.initializer}
+    chain: list[onnx.NodeProto] = []
+    value = NETWORK_INPUT
+    for op in ("Cast", "Sub", "Div"):
+        users = [node for node in graph.node if value in node.input]
+        if len(users) != 1 or users[0].op_type != op or any(each not in constants for each in users[0].input[1:]):
+            return
+        chain += users
+        value = users[0].output[0]
+    means, stds = (np.unique(numpy_helper.to_array(constants[node.input[1]])) for node in chain[1:])
+    if len(means) > 1 or len(stds) > 1 or means[0] not in range(256):
+        return
+    for node in chain[1:]:
+        graph.initializer.remove(constants[node.input[1]])
+    scale, zero_point = np.array(1 / stds[0], np.float32), np.array(means[0], np.uint8)
+    graph.initializer.extend([numpy_helper.from_array(scale, _SCALE), numpy_helper.from_array(zero_point, _ZERO_POINT)])
+    joined = helper.make_node("DequantizeLinear", [NETWORK_INPUT, _SCALE, _ZERO_POINT], [value], name="normalize")
+    position = list(graph.node).index(chain[0])
+    for node in chain:
+        graph.node.remove(node)
+    graph.node.insert(position, joined)
 
 
 def _nodes_after(network: onnx.ModelProto, layers: Sequence[str]) -> list[str]:
