@@ -68,10 +68,8 @@ def mean_iou(predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]
 
 def train(data: DatasetIndex, folder: Path, quick: bool) -> Path:
     """Train a model with the settings of the plan, and return its run directory."""
-    if quick:
-        settings = {"image_size": 32, "epochs": 1, "encoder_training": "none", "num_workers": 0}
-        return pw.train(data, folder / "run", preset="default", **settings).path
-    return pw.train(data, folder / "run", plan=pw.make_plan(data)).path
+    settings = {"image_size": 32, "epochs": 1, "encoder_training": "none", "num_workers": 0} if quick else {}
+    return pw.train(data, folder / "run", plan=pw.make_plan(pw.inspect(data.root), settings)).path
 
 
 def main(argv: Sequence[str] | None = None) -> None:

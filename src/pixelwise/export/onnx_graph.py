@@ -6,7 +6,7 @@ image (1, H, W, channels) uint8
   ▸ first maximum, or for a multi-label model each class above 0 ▸ mask
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -56,19 +56,16 @@ def join_job(
     has_size = add_size_check(before, size, config) if branches else ""
     add_input_resize(before, IMAGE, config, NETWORK_INPUT, has_size)
     after = before.branch("after")
-    missing = _missing_pixels(after) if config.band_ranges else None
-    shifted = LOGITS if shift is None else after.add("Add", [LOGITS, after.constant(shift[None], np.float32)])
-    logits = after.split(shifted, len(config.classes), axis=1)
-    labels, highest = _decide(after, config, logits)
-    _add_mask(after, config, size, missing, logits, labels, has_size)
-    _add_confidence(after, config, size, missing, logits, shifted, labels, highest)
+    outputs = _Outputs(after, config, size, shift)
+    outputs.add_mask(has_size)
+    outputs.add_confidence()
     if probabilities:
-        _add_probabilities(after, config, size)
+        outputs.add_probabilities()
     graph = helper.make_graph(
         [*before.nodes, *network.graph.node, *after.nodes],
         "pixelwise",
         [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [1, "height", "width", len(config.mean)])],
-        _outputs(config, probabilities),
+        _output_infos(config, probabilities),
         [*network.graph.initializer, *before.constants],
     )
     opsets = {each.domain: each.version for each in network.opset_import}
@@ -76,7 +73,7 @@ def join_job(
     return helper.make_model(graph, opset_imports=imports, ir_version=network.ir_version, producer_name="pixelwise")
 
 
-def _outputs(config: ModelConfig, probabilities: bool) -> list[onnx.ValueInfoProto]:
+def _output_infos(config: ModelConfig, probabilities: bool) -> list[onnx.ValueInfoProto]:
     """Return the descriptions of the outputs, see `join_job`."""
     classes = len(config.classes)
     one: list[str | int | None] = [1, "height", "width"]
@@ -89,59 +86,133 @@ def _outputs(config: ModelConfig, probabilities: bool) -> list[onnx.ValueInfoPro
     ]
 
 
-def _resize(graph: GraphBuilder, values: str, channels: int, size: str) -> str:
-    """Return (1, channels, h, w) resized to the size of the image without antialiasing."""
-    sizes = graph.add("Concat", [graph.constant([1, channels], np.int64), size], axis=0)
-    return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
+class _Outputs:
+    """The operators from the logits to the outputs of the file.
 
-
-def _decide(graph: GraphBuilder, config: ModelConfig, logits: Iterable[str]) -> tuple[str, str]:
-    """Decide the classes of each pixel.
+    Classes are resized and compared one after the other, so that the memory does not grow with their number.
 
     Args:
-        graph: the graph.
+        graph: the graph. It gets operators that decide the class of each of the logits.
         config: the configuration of the model.
-        logits: see `_first_maximum`.
-
-    Returns:
-        The labels, (1, 1, H, W) or for a multi-label model (1, C, H, W) uint8, and the highest logit, (1, 1, H, W) or
-        for a multi-label model "".
+        size: the name of the height and width of the image, (2,) int64.
+        shift: see `join_job`.
     """
-    if config.task is not MULTILABEL:
-        return _first_maximum(graph, logits)
-    zero = graph.constant(0, np.float32)
-    present = [graph.add("Greater", [each, zero]) for each in logits]
-    return graph.add("Concat", [graph.add("Cast", [each], to=TensorProto.UINT8) for each in present], axis=1), ""
 
+    def __init__(
+        self, graph: GraphBuilder, config: ModelConfig, size: str, shift: npt.NDArray[np.float32] | None
+    ) -> None:
+        self._graph, self._config, self._size = graph, config, size
+        self._missing = self._find_missing() if config.band_ranges else None
+        self._shifted = LOGITS if shift is None else graph.add("Add", [LOGITS, graph.constant(shift[None], np.float32)])
+        self._logits = graph.split(self._shifted, len(config.classes), axis=1)
+        self._labels, self._highest = self._decide(graph, self._logits)
 
-def _add_mask(
-    graph: GraphBuilder,
-    config: ModelConfig,
-    size: str,
-    missing: str | None,
-    logits: Sequence[str],
-    labels: str,
-    has_size: str,
-) -> None:
-    """Add the mask. Classes are resized one after the other, so that the memory does not grow with their number.
+    def add_mask(self, has_size: str) -> None:
+        """Add the mask.
 
-    `labels` are those at the size of the logits. They are the mask of an image of the model's size, which is found with
-    `has_size`, see `add_input_resize`.
-    """
-    other = graph.branch("resized") if has_size else graph
-    mask, _ = _decide(other, config, (_resize(other, each, 1, size) for each in logits))
-    if has_size:
-        same = graph.branch("same")
-        branches = {"then_branch": same.body(same.add("Identity", [labels])), "else_branch": other.body(mask)}
-        mask = graph.add("If", [has_size], **branches)
-    if config.task is not MULTILABEL:
-        mask = graph.add("Squeeze", [mask, graph.constant([1], np.int64)])
-    if missing is None:
-        graph.add("Identity", [mask], MASK)
-        return
-    if config.task is MULTILABEL:
-        missing = graph.add("Unsqueeze", [missing, graph.constant([1], np.int64)])
-    graph.add("Where", [missing, graph.constant(IGNORE_INDEX, np.uint8), mask], MASK)
+        Args:
+            has_size: the name of the result of `add_size_check`. If it is true, the classes of the logits are the mask.
+                "" to resize the logits for each image.
+        """
+        graph = self._graph
+        other = graph.branch("resized") if has_size else graph
+        mask, _ = self._decide(other, (self._resize(other, each, 1) for each in self._logits))
+        if has_size:
+            same = graph.branch("same")
+            branches = {"then_branch": same.body(same.add("Identity", [self._labels])), "else_branch": other.body(mask)}
+            mask = graph.add("If", [has_size], **branches)
+        channel_axis = graph.constant([1], np.int64)
+        is_multilabel = self._config.task is MULTILABEL
+        if not is_multilabel:
+            mask = graph.add("Squeeze", [mask, channel_axis])
+        if self._missing is None:
+            graph.add("Identity", [mask], MASK)
+            return
+        missing = graph.add("Unsqueeze", [self._missing, channel_axis]) if is_multilabel else self._missing
+        graph.add("Where", [missing, graph.constant(IGNORE_INDEX, np.uint8), mask], MASK)
+
+    def add_probabilities(self) -> None:
+        """Add the probability of each class at each pixel of the image."""
+        graph = self._graph
+        resized = self._resize(graph, self._divide_by_temperature(LOGITS), len(self._config.classes))
+        if self._config.task is MULTILABEL:
+            graph.add("Sigmoid", [resized], PROBABILITIES)
+        else:
+            graph.add("Softmax", [resized], PROBABILITIES, axis=1)
+
+    def add_confidence(self) -> None:
+        """Add the mean probability of each class over its pixels at the size of the logits, see `class_confidence`."""
+        graph = self._graph
+        if self._config.task is MULTILABEL:
+            probabilities = graph.add("Sigmoid", [self._divide_by_temperature(LOGITS)])
+            present = graph.add("Cast", [self._labels], to=TensorProto.BOOL)
+        else:
+            if self._shifted == LOGITS:  # the class of the mask is the most probable one
+                probabilities = self._highest_probability()
+            else:
+                probabilities = graph.add("Softmax", [self._divide_by_temperature(LOGITS)], axis=1)
+            indices = graph.constant(np.arange(len(self._logits)).reshape(1, -1, 1, 1), np.uint8)
+            present = graph.add("Equal", [self._labels, indices])
+        if self._missing is not None:
+            present = graph.add("And", [present, graph.add("Not", [self._missing_logits(self._missing)])])
+        weights = graph.add("Cast", [present], to=TensorProto.FLOAT)
+        axes = graph.constant([0, 2, 3], np.int64)
+        sums = graph.add("ReduceSum", [graph.add("Mul", [probabilities, weights]), axes], keepdims=0)
+        counts = graph.add("ReduceSum", [weights, axes], keepdims=0)
+        graph.add("Div", [sums, counts], CONFIDENCE)  # 0 / 0 is NaN
+
+    def _resize(self, graph: GraphBuilder, values: str, channels: int) -> str:
+        """Return (1, channels, h, w) resized to the size of the image without antialiasing."""
+        sizes = graph.add("Concat", [graph.constant([1, channels], np.int64), self._size], axis=0)
+        return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
+
+    def _decide(self, graph: GraphBuilder, logits: Iterable[str]) -> tuple[str, str]:
+        """Decide the classes of each pixel.
+
+        Args:
+            graph: the graph that gets the operators.
+            logits: see `_first_maximum`.
+
+        Returns:
+            The labels, (1, 1, H, W) or for a multi-label model (1, C, H, W) uint8, and the highest logit, (1, 1, H, W)
+            or for a multi-label model "".
+        """
+        if self._config.task is not MULTILABEL:
+            return _first_maximum(graph, logits)
+        zero = graph.constant(0, np.float32)
+        present = [graph.add("Greater", [each, zero]) for each in logits]
+        return graph.add("Concat", [graph.add("Cast", [each], to=TensorProto.UINT8) for each in present], axis=1), ""
+
+    def _divide_by_temperature(self, values: str) -> str:
+        return self._graph.add("Div", [values, self._graph.constant(self._config.temperature, np.float32)])
+
+    def _highest_probability(self) -> str:
+        """Return the maximum of the softmax over the classes, (1, 1, h, w).
+
+        It is one over the sum of exp((logit - highest logit) / temperature). ONNX Runtime computes this class by class
+        faster than Softmax, ReduceMax and ArgMax over an axis that is not the last one (docs/decisions.md).
+        """
+        graph = self._graph
+        total = ""
+        for each in self._logits:
+            power = graph.add("Exp", [self._divide_by_temperature(graph.add("Sub", [each, self._highest]))])
+            total = graph.add("Add", [total, power]) if total else power
+        return graph.add("Reciprocal", [total])
+
+    def _find_missing(self) -> str:
+        """Return the pixels without data, (1, H, W) bool: 0 in all channels, see `PixelScale.missing`."""
+        highest = self._graph.add("ReduceMax", [IMAGE, self._graph.constant([3], np.int64)], keepdims=0)
+        return self._graph.add("Equal", [highest, self._graph.constant(0, np.uint8)])
+
+    def _missing_logits(self, missing: str) -> str:
+        """Return the logits whose central pixel is missing, (1, 1, h, w) bool, see `nearest_indices`."""
+        graph = self._graph
+        for axis, new in enumerate(to_pair(self._config.size)):
+            old = graph.add("Gather", [self._size, graph.constant(axis, np.int64)])
+            centers = graph.constant(2 * np.arange(new) + 1, np.int64)
+            index = graph.add("Div", [graph.add("Mul", [centers, old]), graph.constant(2 * new, np.int64)])
+            missing = graph.add("Gather", [missing, index], axis=axis + 1)
+        return graph.add("Unsqueeze", [missing, graph.constant([1], np.int64)])
 
 
 def _first_maximum(graph: GraphBuilder, classes: Iterable[str]) -> tuple[str, str]:
@@ -166,74 +237,3 @@ def _first_maximum(graph: GraphBuilder, classes: Iterable[str]) -> tuple[str, st
         zero = helper.make_tensor("zero", TensorProto.UINT8, [1], [0])
         indices = graph.add("ConstantOfShape", [graph.add("Shape", [highest])], value=zero)
     return indices, highest
-
-
-def _add_probabilities(graph: GraphBuilder, config: ModelConfig, size: str) -> None:
-    logits = graph.add("Div", [LOGITS, graph.constant(config.temperature, np.float32)])
-    resized = _resize(graph, logits, len(config.classes), size)
-    if config.task is MULTILABEL:
-        graph.add("Sigmoid", [resized], PROBABILITIES)
-    else:
-        graph.add("Softmax", [resized], PROBABILITIES, axis=1)
-
-
-def _add_confidence(
-    graph: GraphBuilder,
-    config: ModelConfig,
-    size: str,
-    missing: str | None,
-    logits: Sequence[str],
-    shifted: str,
-    labels: str,
-    highest: str,
-) -> None:
-    """Add the mean probability of each class over its pixels at the size of the logits, see `class_confidence`."""
-    temperature = graph.constant(config.temperature, np.float32)
-    if config.task is MULTILABEL:
-        probabilities = graph.add("Sigmoid", [graph.add("Div", [LOGITS, temperature])])
-        present = graph.add("Cast", [labels], to=TensorProto.BOOL)
-    else:
-        if shifted == LOGITS:  # the class of the mask is the most probable one
-            probabilities = _highest_probability(graph, logits, highest, temperature)
-        else:
-            probabilities = graph.add("Softmax", [graph.add("Div", [LOGITS, temperature])], axis=1)
-        indices = graph.constant(np.arange(len(logits)).reshape(1, -1, 1, 1), np.uint8)
-        present = graph.add("Equal", [labels, indices])
-    if missing is not None:
-        present = graph.add("And", [present, graph.add("Not", [_missing_logits(graph, config, size, missing)])])
-    weights = graph.add("Cast", [present], to=TensorProto.FLOAT)
-    axes = graph.constant([0, 2, 3], np.int64)
-    sums = graph.add("ReduceSum", [graph.add("Mul", [probabilities, weights]), axes], keepdims=0)
-    counts = graph.add("ReduceSum", [weights, axes], keepdims=0)
-    graph.add("Div", [sums, counts], CONFIDENCE)  # 0 / 0 is NaN
-
-
-def _highest_probability(graph: GraphBuilder, logits: Sequence[str], highest: str, temperature: str) -> str:
-    """Return the maximum of the softmax over the classes, (1, 1, h, w).
-
-    It is one over the sum of exp((logit - highest logit) / temperature). ONNX Runtime computes this class by class
-    faster than Softmax, ReduceMax and ArgMax over an axis that is not the last one (docs/decisions.md).
-    """
-    total = ""
-    for each in logits:
-        below = graph.add("Div", [graph.add("Sub", [each, highest]), temperature])
-        power = graph.add("Exp", [below])
-        total = graph.add("Add", [total, power]) if total else power
-    return graph.add("Reciprocal", [total])
-
-
-def _missing_pixels(graph: GraphBuilder) -> str:
-    """Return the pixels without data, (1, H, W) bool: those that are 0 in all channels, see `PixelScale.missing`."""
-    axes = graph.constant([3], np.int64)
-    highest = graph.add("ReduceMax", [IMAGE, axes], keepdims=0)
-    return graph.add("Equal", [highest, graph.constant(0, np.uint8)])
-
-
-def _missing_logits(graph: GraphBuilder, config: ModelConfig, size: str, missing: str) -> str:
-    """Return the logits whose central pixel has no data, (1, 1, h, w) bool, see `nearest_indices`."""
-    for axis, new in enumerate(to_pair(config.size)):
-        old = graph.add("Gather", [size, graph.constant(axis, np.int64)])
-        centers = graph.constant(2 * np.arange(new) + 1, np.int64)
-        index = graph.add("Div", [graph.add("Mul", [centers, old]), graph.constant(2 * new, np.int64)])
-        missing = graph.add("Gather", [missing, index], axis=axis + 1)
-    return graph.add("Unsqueeze", [missing, graph.constant([1], np.int64)])
