@@ -69,7 +69,7 @@ def mean_iou(predictor: Predictor, pairs: Sequence[tuple[np.ndarray, np.ndarray]
 def train(data: DatasetIndex, folder: Path, quick: bool) -> Path:
     """Train a model with the settings of the plan, and return its run directory."""
     settings = {"image_size": 32, "epochs": 1, "encoder_training": "none", "num_workers": 0} if quick else {}
-    return pw.train(data, folder / "run", plan=pw.make_plan(pw.inspect(data.root), settings)).path
+    return pw.train(data, folder / "run", plan=pw.make_plan(pw.inspect(data.root), settings, timed=not quick)).path
 
 
 def main(argv: Sequence[str] | None = None) -> None:

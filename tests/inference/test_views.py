@@ -12,6 +12,7 @@ from pixelwise.data.mask_format import ObjectScale
 from pixelwise.data.task import MULTICLASS, MULTILABEL, Task
 from pixelwise.errors import ConfigError
 from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.tiling import BATCH_SIZE
 from pixelwise.inference.views import TilesView, training_scale
 from pixelwise.models.model import SegmentationModel
 from tests.inference.conftest import make_model
@@ -35,6 +36,28 @@ class ColorModel(nn.Module):
 def local_predictor(**options: Any) -> Predictor:
     """Return a predictor whose pixels depend on their neighbors only."""
     return Predictor(ColorModel(make_model(CLASSES)), "cpu", "32-true", **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "window"),
+    [(128, 128, (64, 64)), (129, 128, (128, 64)), (100, 300, (64, 128)), (40, 50, (64, 64)), (190, 230, (128, 128))],
+)
+def test_a_large_image_has_larger_windows_if_the_model_takes_them(
+    height: int, width: int, window: tuple[int, int]
+) -> None:
+    """The number of pixels in a forward pass, and each pixel of the mask, are those of windows of the model's size."""
+    model = ColorModel(make_model(CLASSES))
+    small = Predictor(model, "cpu", "32-true", view="tiles", scale=1.0)  # type: ignore[arg-type]
+    model.config = model.config.model_copy(update={"window_factor": 2})
+    large = Predictor(model, "cpu", "32-true", view="tiles", scale=1.0)  # type: ignore[arg-type]
+    shapes: list[torch.Size] = []
+    assert isinstance(large.image_view, TilesView)
+    forward = large.image_view.forward
+    large.image_view.forward = lambda images: shapes.append(images.shape) or forward(images)  # type: ignore[func-returns-value]
+    image = make_image(height, width)
+    assert (large(image).mask == small(image).mask).mean() >= 0.999
+    assert {tuple(shape[2:]) for shape in shapes} == {window}
+    assert max(shape[0] * shape[2] * shape[3] for shape in shapes) <= BATCH_SIZE * 64 * 64
 
 
 def make_predictor(task: Task = MULTICLASS, temperature: float = 1.0, **fields: Any) -> Predictor:

@@ -15,9 +15,13 @@ from pixelwise.training.callbacks.augmentation_sheet import FILE, IMAGES, VERSIO
 from pixelwise.training.state import TrainState
 
 
-def make_state(data: pw.DatasetIndex, folder: Path, augmentation: Any, epochs: int = 0) -> TrainState:
+def make_state(
+    data: pw.DatasetIndex, folder: Path, augmentation: Any, epochs: int = 0, mosaic: float = 0
+) -> TrainState:
     """Return the state of a training that has not started."""
-    config = pw.Config(augmentation=augmentation, encoder="test_efficientnet", encoder_weights="none", image_size=32)
+    config = pw.Config(
+        augmentation=augmentation, mosaic=mosaic, encoder="test_efficientnet", encoder_weights="none", image_size=32
+    )
     images = SegmentationDataset(
         data.train,
         data.read_spec,
@@ -63,6 +67,14 @@ def test_the_drawing_is_the_same_each_time(
     sheets = [draw(state, caplog) for _ in range(2)]
     assert sheets[0] is not None and sheets[1] is not None
     assert sheets[0].tobytes() == sheets[1].tobytes()
+
+
+def test_mosaics_are_drawn(pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Without an augmentation, all versions of an image are equal but for its mosaics."""
+    sheet = draw(make_state(pets, tmp_path, "none", mosaic=1), caplog)
+    assert sheet is not None
+    cells = [sheet.crop((x, 69, x + 160, 229)).tobytes() for x in range(20, 20 + VERSIONS * 166, 166)]
+    assert len(set(cells)) == VERSIONS
 
 
 def test_nothing_is_drawn_without_an_augmentation_or_in_a_training_that_continues(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import pixelwise as pw
 from pixelwise.data.io.mask import read_mask
+from pixelwise.data.mosaic import join_batch
 from pixelwise.errors import ConfigError
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.course import paused_epochs
@@ -165,3 +166,35 @@ def test_the_model_trains_on_smaller_images_at_the_start(
     by_epoch = {epoch: {(size, mask) for each, size, mask in sizes if each == epoch} for epoch in range(3)}
     assert by_epoch == {0: {((32, 64), (32, 64))}, 1: {((32, 64), (32, 64))}, 2: {((64, 64), (64, 64))}}
     assert len(run.read_metrics()) == 3 and run.config.start_size == (32, 64)
+
+
+class TestMosaic:
+    def test_batches_have_mosaics_that_differ_between_epochs(
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The same seed makes the same mosaics again."""
+        joined: list[Tensor] = []
+
+        def observed(images: Tensor, masks: Tensor, fraction: float, generator: torch.Generator) -> Any:
+            assert fraction == 1
+            result = join_batch(images, masks, fraction, generator)
+            assert (result[0] != images).flatten(1).any(1).all()
+            joined.append(result[0])
+            return result
+
+        monkeypatch.setattr("pixelwise.training.epoch.join_batch", observed)
+        # Without an augmentation, and with each image in a batch, epochs differ in their order and mosaics only.
+        settings = SMALL | {"epochs": 2, "mosaic": 1.0, "augmentation": "none", "batch_size": 64}
+        weights = []
+        for name in ("one", "other"):
+            pw.train(pets, tmp_path / name, **settings)
+            weights.append(load_file(tmp_path / name / "last" / "model.safetensors"))
+        assert equal_tensors(*weights)
+        first, second = ({image.numpy().tobytes() for image in batch} for batch in joined[:2])
+        assert not first & second
+        assert pw.load_model(tmp_path / "one").config.window_factor == 2
+
+    def test_a_batch_of_one_image_has_no_other_to_join(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+        with pytest.raises(ConfigError, match=r"`mosaic` 0\.5 joins .*one image per batch; raise `batch_size`"):
+            pw.train(pets, tmp_path / "run", **SMALL | {"mosaic": 0.5, "batch_size": 1})
+        assert not (tmp_path / "run").exists()

@@ -28,6 +28,7 @@ def build_model(
         image_size=config.eval_size,
         view=config.view,
         scale=config.scale,
+        window_factor=config.window_factor,
         encoder_weights=config.encoder_weights,
         accept_license=config.accept_license,
         encoder_layers=config.encoder_layers,

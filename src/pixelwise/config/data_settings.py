@@ -60,6 +60,13 @@ class DataSettings(BaseModel):
         le=4,
     )
     augmentation: ComponentSpec = setting("Data", "Random changes of the training images.", default="crop")
+    mosaic: float = setting(
+        "Data",
+        "Fraction of the training images that are joined from parts of two or four images of a batch.",
+        default=0.0,
+        ge=0,
+        le=1,
+    )
     val_from: Literal["train", "test"] = setting(
         "Data", "Split that validation images are taken from if there is no val split.", default="train"
     )

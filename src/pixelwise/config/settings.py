@@ -205,6 +205,14 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
             return self.image_size
         return map_sides(lambda side: max(side, round(side * self.eval_scale) // 32 * 32), self.image_size)
 
+    @property
+    def window_factor(self) -> int:
+        """Side of the windows that a model of whole images predicts, as a multiple of `eval_size`.
+
+        With mosaics, a model can separate the objects of a larger window, and fewer of them are cut.
+        """
+        return 2 if self.view == "whole" and self.mosaic else 1
+
     def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
         """Return the parts of the encoder that train on a device.
 

@@ -18,7 +18,7 @@ OVERLAP = 0.25
 """Minimum overlap of a window with the next one, as a fraction of its side."""
 
 BATCH_SIZE = 16
-"""Maximum number of windows per forward pass."""
+"""Default maximum number of windows per forward pass."""
 
 _SIGMA = 1 / 8
 """Standard deviation of the Gaussian weights as a fraction of the window's side, as in nnU-Net."""
@@ -134,21 +134,24 @@ def gaussian_weights(size: int) -> Tensor:
     return torch.exp(-0.5 * (offset / (size * _SIGMA)) ** 2)
 
 
-def blend(grid: TileGrid, predict: Callable[[Sequence[Window]], Tensor]) -> Tensor:
+def blend(grid: TileGrid, predict: Callable[[Sequence[Window]], Tensor], batch_size: int = BATCH_SIZE) -> Tensor:
     """Return the blended probabilities of all pixels of an image.
 
     Args:
         grid: the windows.
-        predict: see `blend_rows`.
+        predict, batch_size: see `blend_rows`.
 
     Returns:
         (C, H, W) float32 in [0, 1], on the device of the probabilities.
     """
-    return torch.cat([probabilities for _, probabilities in blend_rows(grid, predict)], 1)
+    return torch.cat([probabilities for _, probabilities in blend_rows(grid, predict, None, batch_size)], 1)
 
 
 def blend_rows(
-    grid: TileGrid, predict: Callable[[Sequence[Window]], Tensor], columns: range | None = None
+    grid: TileGrid,
+    predict: Callable[[Sequence[Window]], Tensor],
+    columns: range | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> Iterator[tuple[range, Tensor]]:
     """Blend the predictions of windows row by row. One row of windows is in memory.
 
@@ -156,10 +159,11 @@ def blend_rows(
 
     Args:
         grid: the windows.
-        predict: a function of at most `BATCH_SIZE` windows with the same top. It returns their probabilities,
+        predict: a function of at most `batch_size` windows with the same top. It returns their probabilities,
             (N, C, height, width) float32 on any device, see `Task.activate`.
         columns: the columns of the image to compute, to limit the memory. None for all. Only windows that contain one
             of them are predicted. The result does not depend on the other columns.
+        batch_size: maximum number of windows per forward pass.
 
     Yields:
         From top to bottom: the rows, and the probabilities of their pixels, (C, rows, columns) float32 in [0, 1].
@@ -171,8 +175,8 @@ def blend_rows(
     total: Tensor | None = None
     for number, (top, row_weights) in enumerate(rows):
         visible = range(max(top, 0), min(top + grid.size[0], grid.height))
-        for index in range(0, len(lefts), BATCH_SIZE):
-            batch = lefts[index : index + BATCH_SIZE]
+        for index in range(0, len(lefts), batch_size):
+            batch = lefts[index : index + batch_size]
             predicted = predict([Window(top, left) for left in batch])
             if total is None:
                 total = predicted.new_zeros(predicted.shape[1], len(visible), len(columns))

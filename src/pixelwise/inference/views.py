@@ -127,7 +127,8 @@ class WholeView:
 class TilesView:
     """Resize each image by a scale, predict overlapping windows of it, and blend their probabilities.
 
-    An image that is not larger than a window has one window, whose pixels outside the image are mirrored.
+    The sides of a window are those of the model, or `ModelConfig.window_factor` times as long if the image is longer
+    than that. An image that is not larger than a window has one window, whose pixels outside the image are mirrored.
 
     Args:
         forward: the model.
@@ -137,7 +138,8 @@ class TilesView:
 
     def __init__(self, forward: Forward, config: ModelConfig, scale: float) -> None:
         self.name: View = "tiles"
-        self.forward, self.size, self.scale = forward, to_pair(config.size), scale
+        self.forward, self.scale = forward, scale
+        self.size, self.factor = to_pair(config.size), config.window_factor
         self.task, self.temperature, self.classes = config.task, config.temperature, len(config.classes)
 
     @property
@@ -157,7 +159,7 @@ class TilesView:
     def logits(self, images: Sequence[np.ndarray]) -> list[Tensor]:
         """Return the logits of images, see `ImageView`. Images of one window share forward passes."""
         resized = [self._resize(image) for image in images]
-        grids = [TileGrid(image.shape[1], image.shape[2], self.size) for image in resized]
+        grids = [self._grid(image.shape[1], image.shape[2]) for image in resized]
         single = [number for number, grid in enumerate(grids) if grid.count == 1]
         results: dict[int, Tensor] = {}
         for start in range(0, len(single), BATCH_SIZE):
@@ -167,18 +169,19 @@ class TilesView:
                 results[number] = crop_to_image(logits, grids[number])
         for number, grid in enumerate(grids):
             if number not in results:
-                results[number] = self.to_logits(blend(grid, self._predict(resized[number])))
+                predict = self._predict(resized[number], grid.size)
+                results[number] = self.to_logits(blend(grid, predict, self._batch_size(grid)))
         return [results[number] for number in range(len(images))]
 
     def strips(self, width: int) -> int:
         """Return the number of strips for which a row of windows takes at most about `MAX_STRIP_BYTES`."""
-        row = 4 * self.classes * self.size[0] * self.working_size(1, width)[1]
+        row = 4 * self.classes * self.size[0] * self.factor * self.working_size(1, width)[1]
         return max(1, math.ceil(row / MAX_STRIP_BYTES))
 
     def logit_rows(self, image: ImageRows, columns: range) -> Iterator[tuple[range, Tensor]]:
         """Yield the logits row of windows by row of windows, see `ImageView`."""
         height, width = self.working_size(image.height, image.width)
-        scaled, grid = ScaledRows(image, (height, width)), TileGrid(height, width, self.size)
+        scaled, grid = ScaledRows(image, (height, width)), self._grid(height, width)
         band: tuple[int, Tensor] | None = None
 
         def predict(windows: Sequence[Window]) -> Tensor:
@@ -186,11 +189,11 @@ class TilesView:
             top = windows[0].top
             first = max(top, 0)
             if band is None or band[0] != top:
-                band = top, scaled.read(first, min(top + self.size[0], height))
+                band = top, scaled.read(first, min(top + grid.size[0], height))
             moved = [Window(top - first, left) for _, left in windows]
-            return self.probabilities(crop_windows(band[1], moved, self.size))
+            return self.probabilities(crop_windows(band[1], moved, grid.size))
 
-        for rows, probabilities in blend_rows(grid, predict, columns):
+        for rows, probabilities in blend_rows(grid, predict, columns, self._batch_size(grid)):
             yield rows, self.to_logits(probabilities)
 
     def probabilities(self, windows: Tensor) -> Tensor:
@@ -208,8 +211,18 @@ class TilesView:
         """Return logits, before the division by the temperature, that have the given probabilities."""
         return self.task.inverse_activate(probabilities) * self.temperature
 
-    def _predict(self, image: Tensor) -> Callable[[Sequence[Window]], Tensor]:
-        return lambda windows: self.probabilities(crop_windows(image, windows, self.size))
+    def _grid(self, height: int, width: int) -> TileGrid:
+        """Return the windows of an image of this height and width in working pixels."""
+        lengths = zip((height, width), self.size, strict=True)
+        sides = (self.factor * side if length > self.factor * side else side for length, side in lengths)
+        return TileGrid(height, width, (next(sides), next(sides)))
+
+    def _batch_size(self, grid: TileGrid) -> int:
+        """Return the number of windows with as many pixels as `BATCH_SIZE` windows of the size of the model."""
+        return max(1, BATCH_SIZE * math.prod(self.size) // math.prod(grid.size))
+
+    def _predict(self, image: Tensor, size: tuple[int, int]) -> Callable[[Sequence[Window]], Tensor]:
+        return lambda windows: self.probabilities(crop_windows(image, windows, size))
 
     def _resize(self, image: np.ndarray) -> Tensor:
         size = self.working_size(*image.shape[:2])

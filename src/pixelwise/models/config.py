@@ -57,6 +57,7 @@ class ModelConfig(BaseModel):
         view: "whole" if the training resized whole images to `size`, "tiles" if it cut windows out of them.
         scale: working pixels per image pixel for the view "tiles". Images are resized by it before windows are cut out.
             It has no effect on the view "whole".
+        window_factor: for the view "tiles", maximum side of a window as a multiple of `size`.
         mean: one value per channel on the scale 0..255. Channels are (red, green, blue), or the bands of a TIFF.
         std: one value per channel on the scale 0..255. The encoder gets (pixel − mean) / std.
         bit_depth: number of used bits in images with 16 bits per channel, see `read_image`.
@@ -83,6 +84,7 @@ class ModelConfig(BaseModel):
     size: _Size
     view: View = "whole"
     scale: Annotated[FiniteFloat, Field(gt=0, le=MAX_SCALE)] = 1.0
+    window_factor: Annotated[int, Field(ge=1, le=4)] = 1
     mean: _PerChannel
     std: _PerChannel
     bit_depth: Annotated[int, Field(ge=8, le=16)] = 16

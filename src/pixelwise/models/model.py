@@ -198,6 +198,7 @@ def create_model(
     task: str | Task = MULTICLASS,
     view: View = "whole",
     scale: float = 1.0,
+    window_factor: int = 1,
 ) -> SegmentationModel:
     """Return a new model with a pretrained encoder and a random decoder.
 
@@ -221,6 +222,7 @@ def create_model(
         task: "multiclass" or "multilabel", or a `Task`.
         view: "whole" to resize whole images to `image_size`, "tiles" for windows of this size, see `ModelConfig`.
         scale: working pixels per image pixel for the view "tiles".
+        window_factor: see `ModelConfig`.
 
     Returns:
         The model in training mode. All its weights are trainable.
@@ -251,6 +253,7 @@ def create_model(
             size=image_size if isinstance(image_size, int) else HeightWidth(*image_size),
             view=view,
             scale=scale,
+            window_factor=window_factor,
             mean=mean,
             std=std,
             **asdict(pixel_scale or PixelScale()),

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.data.input_size import mean_side, to_pair
+from pixelwise.data.mosaic import join_batch
 from pixelwise.data.resize import resize_batch
 from pixelwise.metrics.confusion import Metrics
 from pixelwise.runs.metrics_file import Row
@@ -125,6 +126,7 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
     They have `start_size` at the start of the training, see `Course.uses_start_size`.
     """
     device, iterator = setup.fabric.device, iter(setup.loader)
+    generator = _mosaic_generator(setup)
     while True:
         # Load with one thread, because operations on a single image are too small to split among several.
         with single_thread():
@@ -132,10 +134,18 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
         if batch is None:
             return
         images, masks = (tensor.to(device, non_blocking=True) for tensor in batch)
+        if setup.config.mosaic:
+            images, masks = join_batch(images, masks, setup.config.mosaic, generator)
         size = setup.config.start_size
         if size is not None and setup.course.uses_start_size(setup.sampler.epoch):
             images, masks = resize_batch(images, masks, to_pair(size))
         yield images, masks
+
+
+def _mosaic_generator(setup: TrainingSetup) -> torch.Generator:
+    """Return the source of random numbers for the mosaics of an epoch. It differs between epochs and processes."""
+    process = setup.sampler.epoch * setup.fabric.world_size + setup.fabric.global_rank
+    return torch.Generator().manual_seed(setup.config.seed * 100_003 + process)
 
 
 def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:

@@ -153,6 +153,7 @@ def build_training(
     # Cheap checks first.
     task = data.read_spec.task
     check_class_weights(config.class_weights, data.classes)
+    _check_mosaic(config, fabric)
     function = _loss_function(custom_loss, config, task, fabric)
     model = start_model(data, config)
     train_set, val_set = open_datasets(records, data, config, fabric, track)
@@ -161,7 +162,7 @@ def build_training(
     model.set_data_facts(find_mask_format(data, records[0]), measure_objects(data, records[0]))
     sampler = build_sampler(train_set, config, fabric)
     _check_batch_norm(min(sampler.global_sizes()), config, model, fabric)
-    if config.encoder_training == "none" and is_cacheable(config.augmentation) and config.view == "whole":
+    if config.encoder_training == "none" and _has_fixed_images(config):
         model.enable_feature_cache()
     if fabric.is_global_zero:
         logger.info("%s", describe_encoder_training(model, config))
@@ -188,6 +189,11 @@ def build_training(
         course=course,
         graphs=_make_graphs(model, custom_loss, fabric),
     )
+
+
+def _has_fixed_images(config: Config) -> bool:
+    """Return True if the network gets the same few versions of each training image in all epochs."""
+    return config.view == "whole" and not config.mosaic and is_cacheable(config.augmentation)
 
 
 def _make_graphs(
@@ -217,6 +223,15 @@ def _loss_function(custom_loss: Callable[..., Any] | None, config: Config, task:
         raise ConfigError("`loss` has no argument `pixel_weights`, so set `class_weights` to none")
     move_loss(custom_loss, fabric.device)
     return adapt_loss(custom_loss, task)
+
+
+def _check_mosaic(config: Config, fabric: "Fabric") -> None:
+    """Raise ConfigError if a process never has two images to join."""
+    if config.mosaic and config.batch_size < 2 * fabric.world_size:
+        raise ConfigError(
+            f"`mosaic` {config.mosaic:g} joins images of a batch, but each process has one image per batch; raise "
+            "`batch_size`, or set `mosaic` to 0"
+        )
 
 
 def _check_batch_norm(images: int, config: Config, model: SegmentationModel, fabric: "Fabric") -> None:

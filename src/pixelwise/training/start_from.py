@@ -175,6 +175,7 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
             size=config.eval_size,
             view=config.view,
             scale=config.scale,
+            window_factor=config.window_factor,
             **fields,
         )
     ).train()
