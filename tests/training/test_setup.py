@@ -15,6 +15,7 @@ import pixelwise as pw
 from pixelwise.data.io.mask import read_mask
 from pixelwise.data.mosaic import join_batch
 from pixelwise.errors import ConfigError
+from pixelwise.models.model import SegmentationModel
 from pixelwise.training.callbacks import Callback
 from pixelwise.training.course import paused_epochs
 from pixelwise.training.passes import Batch, add_gradients
@@ -192,7 +193,7 @@ class TestMosaic:
         assert equal_tensors(*weights)
         first, second = ({image.numpy().tobytes() for image in batch} for batch in joined[:2])
         assert not first & second
-        assert pw.load_model(tmp_path / "one").config.window_factor == 2
+        assert SegmentationModel.load(tmp_path / "one").config.window_factor == 2
 
     def test_a_batch_of_one_image_has_no_other_to_join(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"`mosaic` 0\.5 joins .*one image per batch; raise `batch_size`"):
