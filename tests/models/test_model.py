@@ -100,6 +100,18 @@ class TestConfigCreateModel:
         with pytest.raises(ConfigError, match=r"accepts images of one size.*224 px.*448 px; set `eval_scale` to 1"):
             build_model(encoder="vit_tiny_patch16_224", image_size=224, eval_scale=2.0)
 
+    @pytest.mark.parametrize(
+        ("settings", "factor"),
+        [
+            ({"mosaic": 0.5}, 2),
+            ({}, 1),
+            ({"mosaic": 0.5, "view": "tiles"}, 1),
+            ({"mosaic": 0.5, "encoder": "vit_tiny_patch16_224", "image_size": 224}, 1),
+        ],
+    )
+    def test_a_model_that_knows_mosaics_takes_larger_windows(self, settings: dict[str, Any], factor: int) -> None:
+        assert build_model(**settings).config.window_factor == factor
+
     def test_training_changes_the_decoder_and_not_a_frozen_encoder(self) -> None:
         model = build_model(freeze_encoder=True).train()
         before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

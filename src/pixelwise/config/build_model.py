@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from pixelwise.data.schema import ReadSpec
 from pixelwise.data.task import MULTICLASS
 from pixelwise.models.model import SegmentationModel, create_model
-from pixelwise.models.timm_models import check_encoder, check_sizes
+from pixelwise.models.timm_models import check_encoder, check_sizes, has_fixed_input_size
 from pixelwise.palette import Palette
 from pixelwise.runtime.device import resolve_device
 
@@ -28,7 +28,7 @@ def build_model(
         image_size=config.eval_size,
         view=config.view,
         scale=config.scale,
-        window_factor=config.window_factor,
+        window_factor=window_factor(config),
         encoder_weights=config.encoder_weights,
         accept_license=config.accept_license,
         encoder_layers=config.encoder_layers,
@@ -40,6 +40,19 @@ def build_model(
     )
     freeze_encoder(model, config)
     return model
+
+
+def window_factor(config: "Config") -> int:
+    """Return the side of windows with the view "tiles" as a multiple of the model's size, see `ModelConfig`.
+
+    A model of whole images that were joined to mosaics predicts larger windows better: fewer objects are cut, and it
+    can separate them (docs/decisions.md).
+
+    Args:
+        config: the settings of the training.
+    """
+    is_larger = config.view == "whole" and config.mosaic > 0 and not has_fixed_input_size(config.encoder)
+    return 2 if is_larger else 1
 
 
 def freeze_encoder(model: SegmentationModel, config: "Config") -> None:

@@ -104,8 +104,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
         If the encoder is not that of the preset, `encoder_layers`, `encoder_weights` and the parameters of the decoder
         of the preset are reset. If `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the
-        encoder trains. If the view is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view
-        or the image size is replaced, `start_size` of the plan is reset.
+        encoder trains. If the view is not that of the plan, `scale`, `eval_scale` and `mosaic` of the plan are reset.
+        If the view or the image size is replaced, `start_size` of the plan is reset.
 
         Args:
             preset: a name in `PRESETS`.
@@ -136,7 +136,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 merged["encoder_training"] = "auto"
             view = merged.get("view", Config.model_fields["view"].default)
             if part.get("view", view) != view:
-                merged |= {"scale": 1.0, "eval_scale": 1.0, "start_size": None}
+                merged |= {"scale": 1.0, "eval_scale": 1.0, "start_size": None, "mosaic": 0.0}
             if "image_size" in part:
                 merged["start_size"] = None
             merged |= part
@@ -204,14 +204,6 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
         if self.eval_scale == 1:
             return self.image_size
         return map_sides(lambda side: max(side, round(side * self.eval_scale) // 32 * 32), self.image_size)
-
-    @property
-    def window_factor(self) -> int:
-        """Side of the windows that a model of whole images predicts, as a multiple of `eval_size`.
-
-        With mosaics, a model can separate the objects of a larger window, and fewer of them are cut.
-        """
-        return 2 if self.view == "whole" and self.mosaic else 1
 
     def resolve_encoder_training(self, device_type: str) -> EncoderTraining:
         """Return the parts of the encoder that train on a device.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pixelwise.config import Config
-from pixelwise.config.build_model import freeze_encoder
+from pixelwise.config.build_model import freeze_encoder, window_factor
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.join import background_class, join_datasets
 from pixelwise.errors import ConfigError
@@ -175,7 +175,7 @@ def start_model(data: DatasetIndex, config: Config) -> SegmentationModel:
             size=config.eval_size,
             view=config.view,
             scale=config.scale,
-            window_factor=config.window_factor,
+            window_factor=window_factor(config),
             **fields,
         )
     ).train()
