@@ -148,7 +148,7 @@ def mask_sources(folder: Path) -> dict[str, MaskSource]:
 def test_masks_of_all_kinds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: None) -> None:
     image = write(tmp_path / "a.tif", draw_image(3, np.uint8))
     for mask in mask_sources(tmp_path).values():
-        compare(Record(image, mask), UNSCALED, monkeypatch)
+        assert compare(Record(image, mask), UNSCALED, monkeypatch).mask is not None
 
 
 def test_narrow_values_are_measured_in_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_large: None) -> None:
