@@ -279,13 +279,9 @@ def _print_result(result: "PredictResult", out: str, outputs: Sequence[str]) -> 
         return SOME_FILES_FAILED
     earlier = f" ({result.resumed} of them earlier)" if result.resumed else ""
     count = f"{result.image_count} image{'s' * (result.image_count != 1)}"
-    is_default = set(outputs) == set(DEFAULT_OUTPUTS)
-    written = "masks, overlays and tables are" if is_default else _listed(outputs)
-    print(f"{count} predicted{earlier}; {written} in {printable(out)}")
+    if set(outputs) == set(DEFAULT_OUTPUTS):
+        written = f"masks, overlays and tables are in {printable(out)}"
+    else:
+        written = f"written to {printable(out)}: {', '.join(dict.fromkeys(outputs))}"
+    print(f"{count} predicted{earlier}; {written}")
     return SOME_FILES_FAILED if result.failed else DONE
-
-
-def _listed(outputs: Sequence[str]) -> str:
-    """Return names with a verb: "mask is", "mask, overlay and csv are"."""
-    *first, last = dict.fromkeys(outputs)
-    return f"{', '.join(first)} and {last} are" if first else f"{last} is"
