@@ -25,6 +25,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "start_size": (["--start-size", "64"], 64),
     "eval_scale": (["--eval-scale", "1.5"], 1.5),
     "augmentation": (["--augmentation", "flip"], "flip"),
+    "mosaic": (["--mosaic", "0.5"], 0.5),
     "val_from": (["--val-from", "test"], "test"),
     "val_fraction": (["--val-fraction", "0.3"], 0.3),
     "cache_images": (["--no-cache"], False),
