@@ -4,6 +4,7 @@ The positions and the Gaussian weights follow Isensee et al. 2021, "nnU-Net: a s
 learning-based biomedical image segmentation".
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -132,6 +133,19 @@ def gaussian_weights(size: int) -> Tensor:
     """
     offset = torch.arange(size, dtype=torch.float64) - (size - 1) / 2
     return torch.exp(-0.5 * (offset / (size * _SIGMA)) ** 2)
+
+
+def windows_per_pass(size: tuple[int, int], model_size: tuple[int, int]) -> int:
+    """Return the number of windows with at most as many pixels as `BATCH_SIZE` windows of the model's size, at least 1.
+
+    Args:
+        size: height and width of the windows in working pixels.
+        model_size: height and width of the images of the model.
+
+    >>> windows_per_pass((128, 128), (128, 128)), windows_per_pass((256, 256), (128, 128))
+    (16, 4)
+    """
+    return max(1, BATCH_SIZE * math.prod(model_size) // math.prod(size))
 
 
 def blend(grid: TileGrid, predict: Callable[[Sequence[Window]], Tensor], batch_size: int = BATCH_SIZE) -> Tensor:

@@ -13,7 +13,7 @@ from pixelwise.data.resize import Scale, resize_image, target_size
 from pixelwise.errors import ConfigError
 from pixelwise.inference.image_rows import ImageRows
 from pixelwise.inference.large_rows import ScaledRows
-from pixelwise.inference.tiling import BATCH_SIZE, TileGrid, Window, blend, blend_rows, crop_windows
+from pixelwise.inference.tiling import BATCH_SIZE, TileGrid, Window, blend, blend_rows, crop_windows, windows_per_pass
 from pixelwise.models.config import MAX_SCALE, ModelConfig
 
 MAX_STRIP_BYTES = 128 << 20
@@ -170,7 +170,9 @@ class TilesView:
         for number, grid in enumerate(grids):
             if number not in results:
                 predict = self._predict(resized[number], grid.size)
-                results[number] = self.to_logits(blend(grid, predict, self._batch_size(grid)))
+                results[number] = self.to_logits(
+                    blend(grid, predict, batch_size=windows_per_pass(grid.size, self.size))
+                )
         return [results[number] for number in range(len(images))]
 
     def strips(self, width: int) -> int:
@@ -193,7 +195,9 @@ class TilesView:
             moved = [Window(top - first, left) for _, left in windows]
             return self.probabilities(crop_windows(band[1], moved, grid.size))
 
-        for rows, probabilities in blend_rows(grid, predict, columns, self._batch_size(grid)):
+        for rows, probabilities in blend_rows(
+            grid, predict, columns, batch_size=windows_per_pass(grid.size, self.size)
+        ):
             yield rows, self.to_logits(probabilities)
 
     def probabilities(self, windows: Tensor) -> Tensor:
@@ -213,13 +217,12 @@ class TilesView:
 
     def _grid(self, height: int, width: int) -> TileGrid:
         """Return the windows of an image of this height and width in working pixels."""
-        lengths = zip((height, width), self.size, strict=True)
-        sides = (self.factor * side if length > self.factor * side else side for length, side in lengths)
-        return TileGrid(height, width, (next(sides), next(sides)))
 
-    def _batch_size(self, grid: TileGrid) -> int:
-        """Return the number of windows with as many pixels as `BATCH_SIZE` windows of the size of the model."""
-        return max(1, BATCH_SIZE * math.prod(self.size) // math.prod(grid.size))
+        def window_length(length: int, side: int) -> int:
+            return self.factor * side if length > self.factor * side else side
+
+        size = window_length(height, self.size[0]), window_length(width, self.size[1])
+        return TileGrid(height, width, size)
 
     def _predict(self, image: Tensor, size: tuple[int, int]) -> Callable[[Sequence[Window]], Tensor]:
         return lambda windows: self.probabilities(crop_windows(image, windows, size))
