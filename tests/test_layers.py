@@ -9,8 +9,8 @@ from pixelwise.data.formats.registry import FORMATS
 
 SOURCE = Path(pixelwise.__file__).parent
 WITH_TORCH = {
-    "augmentations", "cache", "mosaic", "resize", "samplers", "scaled_windows", "torch_dataset", "transforms",
-    "validation_parts", "window_dataset", "window_images",
+    "augmentations", "cache", "image_versions", "mosaic", "resize", "samplers", "scaled_windows", "torch_dataset",
+    "transforms", "validation_parts", "window_dataset", "window_images",
 }  # fmt: skip
 """Modules of `pixelwise.data` that may import torch when they are imported."""
 

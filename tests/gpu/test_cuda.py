@@ -8,10 +8,16 @@ import pytest
 import torch
 
 import pixelwise as pw
+from pixelwise.data.augmentations import build_transform
+from pixelwise.data.image_versions import RandomFlip
+from pixelwise.data.samplers import EpochSampler
+from pixelwise.data.torch_dataset import SegmentationDataset, collate
 from pixelwise.errors import is_out_of_memory
+from pixelwise.models.decoders import build_decoder
 from pixelwise.runtime.device import resolve_device, use_bfloat16
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.training.callbacks import Callback
+from pixelwise.training.resident import ResidentImages
 from pixelwise.training.state import TrainState
 from pixelwise.training.step_graphs import StepGraphs
 
@@ -218,3 +224,83 @@ def test_a_training_uses_graphs_and_a_changed_frozen_weight_makes_another(
     assert captures and all(captures)
     monkeypatch.setattr("pixelwise.training.setup._make_graphs", lambda *args: None)
     assert losses == pytest.approx(run("separate"), rel=0.02)
+    monkeypatch.setattr("pixelwise.training.setup.make_resident_images", lambda *args: None)
+    assert losses == pytest.approx(run("without tables"), rel=0.02)
+
+
+# --- images and features in the memory of the device
+
+
+@pytest.mark.parametrize("encoder_training", ["none", "all"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_training_with_tables_has_the_losses_of_one_without(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder_training: str, accumulate: int
+) -> None:
+    def run(name: str) -> list[Any]:
+        trained = pw.train(
+            pets, tmp_path / name, preset="tutorial", encoder_weights="none", encoder_training=encoder_training,
+            image_size=64, batch_size=8, accumulate=accumulate, epochs=6, device="cuda", defaults=False,
+        )  # fmt: skip
+        return [row["train_loss"] for row in trained.read_metrics()]
+
+    def record(resident: ResidentImages, sampler: Any) -> Any:
+        kinds.append("images" if resident.features is None else "features")
+        return batches(resident, sampler)
+
+    kinds: list[str] = []
+    batches = ResidentImages.batches
+    monkeypatch.setattr(ResidentImages, "batches", record)
+    losses = run("tables")
+    assert kinds == ["features" if encoder_training == "none" else "images"] * 6
+    monkeypatch.setattr("pixelwise.training.setup.make_resident_images", lambda *args: None)
+    assert losses == pytest.approx(run("loader"), rel=0.02)
+    assert len(kinds) == 6
+
+
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
+def test_batches_of_row_numbers_do_not_make_the_process_wait(pets: pw.DatasetIndex) -> None:
+    transform = build_transform("flip", 64)
+    assert isinstance(transform, RandomFlip)
+    images = SegmentationDataset(pets.train, pets.read_spec, 64, transform)
+    fabric = launch_fabric("cuda", "32-true")
+    config = pw.Config.from_preset("tutorial", encoder_weights="none", encoder_training="none", image_size=64)
+    model = config.create_model(pets.classes).to(fabric.device)
+    model.encoder.freeze("none")
+    resident = ResidentImages(images, transform, model.train(), config, fabric)
+    assert resident.update() and resident.features is not None
+    sampler = EpochSampler(len(images), 5, 0)
+    expected = [collate(images.__getitems__(draws)) for draws in sampler]
+    list(resident.batches(sampler))  # the first pinned memory is allocated
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        made = [(resident.features(rows), masks) for rows, masks in resident.batches(sampler)]
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    for (features, masks), (other_images, other_masks) in zip(made, expected, strict=True):
+        assert torch.equal(masks.cpu(), other_masks)
+        with torch.no_grad():
+            encoded = model.encode(other_images.to(fabric.device))
+        for feature, other in zip(features, encoded, strict=True):
+            torch.testing.assert_close(feature, other, rtol=0.01, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["pix2pix", "fpn"])
+def test_the_gradient_of_the_bias_of_the_logits_is_that_on_the_cpu(name: str) -> None:
+    torch.manual_seed(0)
+    decoder = build_decoder(name, [8, 12, 16, 20], 3)
+    features = [torch.randn(6, channels, side, side) for channels, side in ((8, 32), (12, 16), (16, 8), (20, 4))]
+    masks = torch.randint(0, 3, (6, 64, 64))
+    results = []
+    for device in ("cpu", "cuda"):
+        decoder = decoder.to(device)
+        decoder.zero_grad()
+        inputs = [feature.to(device, memory_format=torch.channels_last) for feature in features]
+        logits = decoder(inputs, (64, 64))
+        torch.nn.functional.cross_entropy(logits, masks.to(device)).backward()
+        gradient = decoder.get_parameter("logits.bias").grad
+        assert gradient is not None
+        results.append((logits.detach().cpu(), gradient.cpu()))
+        with torch.autocast(device, torch.bfloat16), torch.no_grad():
+            assert decoder(inputs, (64, 64)).dtype == (torch.bfloat16 if name == "pix2pix" else torch.float32)
+    torch.testing.assert_close(results[1][0], results[0][0], rtol=0.02, atol=0.02)
+    torch.testing.assert_close(results[1][1], results[0][1], rtol=0.02, atol=1e-4)

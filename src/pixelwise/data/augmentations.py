@@ -18,12 +18,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, overload
 
-import torch
 from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from pixelwise.data.augmentation_params import CropFlipParams, CropParams, FlipParams
+from pixelwise.data.image_versions import RandomFlip, Unchanged
 from pixelwise.data.input_size import InputSize, map_sides, to_pair, window_side
 from pixelwise.data.transforms import (
     ColorJitter,
@@ -252,21 +252,11 @@ def build_transform(spec: ComponentSpec, image_size: InputSize) -> Transform:
     """
     transform = AUGMENTATIONS.build(spec)(image_size)
     if isinstance(transform, v2.Identity):
-        return identity
+        return Unchanged()
     # torchvision needs more time to find out what to flip than for the flip itself.
     if type(transform) is v2.RandomHorizontalFlip:
-        return partial(_flip_both, transform.p)
+        return RandomFlip(transform.p)
     return partial(_apply_to_both, transform)
-
-
-def identity(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Return an image and its mask unchanged, see `Transform`."""
-    return image, mask
-
-
-def _flip_both(probability: float, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Flip an image and its mask left-right, or none of them. The random number is that of torchvision."""
-    return (image, mask) if torch.rand(1) >= probability else (image.flip(-1), mask.flip(-1))
 
 
 def _apply_to_both(transform: v2.Transform, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelwise.data.augmentations import Transform, identity
+from pixelwise.data.augmentations import Transform
 from pixelwise.data.cache.entry import CacheEntry
 from pixelwise.data.cache.store import get_or_build, load_and_resize
+from pixelwise.data.image_versions import Unchanged
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.io.image_size import header_size
 from pixelwise.data.resize import ImageSize, Scale, target_size
@@ -82,7 +83,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         skip_unreadable: bool = False,
     ) -> None:
         self.records, self.read_spec, self.image_size = records, read_spec, image_size
-        self.transform = None if transform is identity else transform  # None avoids saving the random state
+        self.transform = None if isinstance(transform, Unchanged) else transform  # None avoids saving the random state
         self.class_weights, self.skip_unreadable = class_weights, skip_unreadable
         self._skipped: list[DataError] = []
         self.messages: tuple[str, ...] = ()
@@ -202,7 +203,7 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
         Args:
             draws: one index or one pair (index, seed) per item.
         """
-        pairs = self._read_all([draw if isinstance(draw, int) else draw[0] for draw in draws])
+        pairs = self.read_all([draw if isinstance(draw, int) else draw[0] for draw in draws])
         if self.transform is None or not any(isinstance(draw, tuple) for draw in draws):
             return [self._item(*pair) for pair in pairs]
         if not all(isinstance(draw, tuple) for draw in draws):
@@ -217,8 +218,17 @@ class SegmentationDataset(torch.utils.data.Dataset[tuple[Tensor, ...]]):
                 items.append(self._item(*pair))
             return items
 
-    def _read_all(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
-        """Return resized images and masks. In the main process, several files are read in threads."""
+    def read_all(self, indices: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """Return resized images and masks without the transform, from the cache or else from their files.
+
+        In the main process, several files are read in threads.
+
+        Args:
+            indices: indices of the records.
+
+        Raises:
+            DataError: A file cannot be read, or the cache is damaged.
+        """
         if self._cached is not None and self.cache_entry is not None:
             self._check_cache(self.cache_entry)
             images, masks = self._cached

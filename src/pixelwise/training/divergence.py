@@ -66,6 +66,7 @@ class FiniteCheck:
         self._setup, self._state = setup, state
         self._batches = 0
         self._finite = torch.zeros((), dtype=torch.int64, device=setup.fabric.device)
+        self._unchecked: list[Tensor] = []
         is_cpu = setup.fabric.device.type == "cpu"
         self._interval = (1 if is_cpu else _BATCHES_BETWEEN_CHECKS) if setup.fabric.world_size == 1 else 0
 
@@ -74,12 +75,16 @@ class FiniteCheck:
 
         Args:
             loss_sum: scalar, the sum of the losses of this epoch so far. Once it is NaN or infinite, it remains so.
+                It must not be changed later.
 
         Raises:
             TrainingDivergedError: The sum is not finite.
         """
         self._batches += 1
-        self._finite += torch.isfinite(loss_sum)
+        self._unchecked.append(loss_sum)
+        # Counted for many batches at once, because each operation takes time on an accelerator.
+        if len(self._unchecked) == _BATCHES_BETWEEN_CHECKS:
+            self._count_finite()
         if self._interval and self._batches % self._interval == 0 and not math.isfinite(total := loss_sum.item()):
             raise self._error(total)
 
@@ -92,8 +97,15 @@ class FiniteCheck:
         if not math.isfinite(total):
             raise self._error(total)
 
+    def _count_finite(self) -> None:
+        """Count the batches up to which the sum of the losses is finite."""
+        if self._unchecked:
+            self._finite += torch.isfinite(torch.stack(self._unchecked)).sum()
+            self._unchecked.clear()
+
     def _error(self, total: float) -> TrainingDivergedError:
         setup, state = self._setup, self._state
+        self._count_finite()
         batch = int(cast(Tensor, setup.fabric.all_reduce(self._finite, reduce_op="min")).item())
         place = f", {'step' if setup.config.accumulate == 1 else 'batch'} {batch + 1}"
         try:

@@ -56,18 +56,19 @@ def train_epoch(setup: TrainingSetup, state: TrainState, callbacks: list[Callbac
     setup.model.train()
     setup.sampler.epoch = epoch
     check = FiniteCheck(setup, state)
-    loss_sum, count = torch.zeros((), device=fabric.device), 0
+    zero = torch.zeros((), device=fabric.device)
+    loss_sum, count = zero, 0
     learning_rate = setup.optimizer.param_groups[0]["lr"]
     started = time.perf_counter()
     for batches, global_size in training_steps(setup):
         setup.model.encoder.pause_gradients(course.trains_decoder_only(epoch))
         losses = add_gradients(setup, batches, global_size)
-        step_sum, step_count = torch.zeros_like(loss_sum), 0
+        step_sum, step_count = zero, 0
         for loss, (images, _) in zip(losses, batches, strict=True):
-            step_sum += loss * len(images)
+            step_sum = step_sum + loss * len(images)
             step_count += len(images)
-            check.batch(loss_sum + step_sum)
-        loss_sum += step_sum
+            check.batch(epoch_sum := loss_sum + step_sum)
+        loss_sum = epoch_sum
         count += step_count
         update_weights(setup)
         course.advance()
@@ -121,10 +122,13 @@ def update_weights(setup: TrainingSetup) -> None:
 
 
 def _batches(setup: TrainingSetup) -> Iterator[Batch]:
-    """Yield the batches of this process on its device: images (N, C, H, W) uint8, and masks uint8 (see `Task`).
+    """Yield the batches of this process on its device, see `Batch`.
 
     They have `start_size` at the start of the training, see `Course.uses_start_size`.
     """
+    if setup.resident is not None and setup.resident.update():
+        yield from setup.resident.batches(setup.sampler)
+        return
     device, iterator = setup.fabric.device, iter(setup.loader)
     generator = _mosaic_generator(setup)
     while True:

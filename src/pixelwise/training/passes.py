@@ -20,7 +20,10 @@ T = TypeVar("T")
 
 
 Batch = tuple[Tensor, Tensor]
-"""The images of this process, (N, channels, H, W) uint8, and their masks, see `Loss`."""
+"""The images of this process, (N, channels, H, W) uint8, and their masks, see `Loss`.
+
+If `ResidentImages` has features, the row numbers of the images, (N,) int64, are in the place of the images.
+"""
 
 
 def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: int) -> list[Tensor]:
@@ -42,7 +45,7 @@ def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: i
     """
 
     def add_part(images: Tensor, masks: Tensor) -> Tensor:
-        loss = setup.loss.weighted(setup.ddp_model(images), masks)
+        loss = setup.loss.weighted(_compute_logits(setup, images), masks)
         # Gradients are averaged over the processes. This factor gives every image of the step the same weight, even if
         # the processes or the batches have different numbers of images.
         setup.fabric.backward(loss * (len(images) * setup.fabric.world_size / global_size))
@@ -58,11 +61,22 @@ def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: i
         for number, (images, masks) in enumerate(batches, start=1):
             is_last = number == len(batches)  # the processes average their gradients once, in the last batch
             with nullcontext() if is_last else setup.fabric.no_backward_sync(cast(Any, setup.ddp_model)):
-                losses.append(torch.stack(run_in_parts(setup, images, masks, add_batch)).sum() / len(images))
+                parts = run_in_parts(setup, images, masks, add_batch)
+                losses.append((parts[0] if len(parts) == 1 else torch.stack(parts).sum()) / len(images))
         if setup.pass_size == pass_size or len(batches) == 1:
             return losses
         # Memory ran out in one of the batches, and the gradients of those before it were set to zero.
         setup.optimizer.zero_grad()
+
+
+def _compute_logits(setup: TrainingSetup, images: Tensor) -> Tensor:
+    """Return the logits of the images of a `Batch`, (N, C, H, W) float32."""
+    features = None if setup.resident is None else setup.resident.features
+    if features is None:
+        return setup.ddp_model(images)
+    with setup.fabric.autocast():
+        logits = setup.model.decoder(features(images), features.size)
+    return logits.float()
 
 
 def run_in_parts(

@@ -31,6 +31,7 @@ from pixelwise.runtime.progress import Progress
 from pixelwise.training.course import Course, paused_epochs
 from pixelwise.training.data import build_sampler, channel_statistics, open_datasets
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
+from pixelwise.training.resident import ResidentImages, make_resident_images
 from pixelwise.training.start_from import start_model
 from pixelwise.training.step_graphs import StepGraphs
 
@@ -95,6 +96,7 @@ class TrainingSetup:
         loss: the loss.
         course: the times of the validations and of the end.
         graphs: CUDA graphs of the training steps, or None if they are not used.
+        resident: the training images in the memory of the GPU, or None if `loader` reads them.
         pass_size: maximum number of images in one pass through the model, see `run_in_parts`. None for no limit.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
@@ -113,6 +115,7 @@ class TrainingSetup:
     loss: TrainingLoss
     course: Course
     graphs: StepGraphs | None = None
+    resident: ResidentImages | None = None
     pass_size: int | None = field(default=None, init=False)
     step: int = field(default=0, init=False)
     train_seconds: float = field(default=0.0, init=False)
@@ -167,6 +170,8 @@ def build_training(
     if fabric.is_global_zero:
         logger.info("%s", describe_encoder_training(model, config))
     ddp_model, optimizer = fabric.setup(model, build_optimizer(model, config, fused=fabric.device.type != "mps"))
+    graphs = _make_graphs(model, custom_loss, fabric)
+    uses_resident = fabric.device.type == "cuda"
     return TrainingSetup(
         config=config,
         fabric=fabric,
@@ -187,7 +192,8 @@ def build_training(
             function, _class_weights(train_set, data, config, fabric), task, data.read_spec.partial_labels
         ),
         course=course,
-        graphs=_make_graphs(model, custom_loss, fabric),
+        graphs=graphs,
+        resident=make_resident_images(train_set, model, config, fabric, graphs) if uses_resident else None,
     )
 
 
