@@ -233,11 +233,16 @@ class TestMemory:
         other, other_state = open_setup(pets, tmp_path / "other")
         assert losses == pytest.approx(train_epochs(other, other_state, 2), rel=1e-4)
 
-    def test_other_errors_are_raised(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
+    def test_other_errors_are_raised(
+        self, pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(images: Tensor) -> list[Tensor]:
+            raise RuntimeError("shape mismatch")
+
         setup, _ = open_setup(pets, tmp_path / "run")
         resident = keep_images(setup)
-        setup.model.encode = None  # type: ignore[assignment, method-assign]
-        with pytest.raises(TypeError):
+        monkeypatch.setattr(setup.model, "encode", fail)
+        with pytest.raises(RuntimeError, match="shape mismatch"):
             resident.update()
 
 
