@@ -70,8 +70,9 @@ class RandomFlip(ImageVersions):
 
     def choose(self, seeds: Sequence[int]) -> Tensor:
         """Return 1 for each seed that flips, else 0."""
-        generator, numbers = torch.Generator(), torch.empty(len(seeds))
-        for number, seed in zip(numbers.split(1), seeds, strict=True):
+        # A single number takes less time than a view of a tensor of all numbers.
+        generator, number, numbers = torch.Generator(), torch.empty(1), []
+        for seed in seeds:
             generator.manual_seed(seed)
-            number.uniform_(generator=generator)
-        return (numbers < self.probability).long()
+            numbers.append(number.uniform_(generator=generator).item())
+        return (torch.tensor(numbers) < self.probability).long()
