@@ -284,12 +284,13 @@ def test_images_at_the_start_are_smaller_and_whole() -> None:
         Config(view="tiles", image_size=256, start_size=128)
 
 
-def test_another_image_size_or_view_resets_the_size_at_the_start() -> None:
-    plan = {"image_size": 256, "start_size": 192}
+def test_another_image_size_or_view_resets_settings_of_the_plan() -> None:
+    plan = {"image_size": 256, "start_size": 192, "mosaic": 0.5}
     assert Config.from_preset(base=plan, epochs=3).start_size == 192
     assert Config.from_preset(base=plan, image_size=160).start_size is None
     assert Config.from_preset(base=plan, image_size=160, start_size=96).start_size == 96
-    assert Config.from_preset(base=plan, view="tiles").start_size is None
+    tiles = Config.from_preset(base=plan, view="tiles")
+    assert (tiles.start_size, tiles.mosaic) == (None, 0)
 
 
 def test_an_encoder_of_one_size_has_no_other_size_at_the_start() -> None:

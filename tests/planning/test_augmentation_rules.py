@@ -1,4 +1,4 @@
-"""The rule for the augmentation: flips and turns follow from the symmetry of the images."""
+"""The rules for the augmentation: flips, turns and mosaics follow from the symmetry of the images."""
 
 from dataclasses import replace
 from typing import Any
@@ -54,3 +54,19 @@ def test_class_names_can_mean_top_or_bottom(name: str) -> None:
 def test_class_names_can_mean_left_or_right() -> None:
     assert decide(FROM_ABOVE, names=("background", "left lung"))[0] == {"name": "crop-noflip", "min_scale": 0.3}
     assert decide(FROM_ABOVE, names=("background", "stop sign"))[0] != MIRRORED, "'stop' is no 'top'"
+
+
+def test_images_without_a_layout_are_joined_to_mosaics() -> None:
+    for symmetry, settings, mosaic in (
+        (FROM_ABOVE, {}, 0.2),
+        (replace(STREET, vertical=0.12), {}, 0.2),
+        (STREET, {}, None),
+        (None, {}, None),
+        (FROM_ABOVE, {"view": "tiles"}, None),
+        (FROM_ABOVE, {"batch_size": 1}, None),
+        (FROM_ABOVE, {"mosaic": 0.0}, 0.0),
+    ):
+        plan = make_plan(replace(make_report(), symmetry=symmetry), settings, timed=False)
+        assert plan.settings.get("mosaic") == mosaic, (symmetry, settings)
+    reason = make_plan(replace(make_report(), symmetry=FROM_ABOVE), timed=False).reasons["mosaic"]
+    assert "predicted by `--view tiles` (asymmetry of 0.01 from top to bottom" in reason

@@ -22,10 +22,10 @@ def settings_for(**properties: Any) -> dict[str, Any]:
 
 
 def test_each_rule_decides_a_setting() -> None:
-    of_tiles = {"scale", "decoder"}
-    assert list(settings_for(images=80)) == [name for name in RULES if name not in of_tiles]
+    others = {"scale", "decoder", "mosaic"}  # of tiles, and of images with a known symmetry
+    assert list(settings_for(images=80)) == [name for name in RULES if name not in others]
     tiles = settings_for(size=(4000, 3000), widths=(500.0, 4.0))
-    assert list(tiles) == [name for name in RULES if name not in ("patience", "start_size", "eval_scale")]
+    assert list(tiles) == [name for name in RULES if name not in ("patience", "start_size", "mosaic", "eval_scale")]
     assert set(RULES) <= set(Config.model_fields)
 
 

@@ -104,8 +104,8 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
 
         If the encoder is not that of the preset, `encoder_layers`, `encoder_weights` and the parameters of the decoder
         of the preset are reset. If `encoder_weights` is "none", `encoder_training` of the preset is reset, so that the
-        encoder trains. If the view is not that of the plan, `scale` and `eval_scale` of the plan are reset. If the view
-        or the image size is replaced, `start_size` of the plan is reset.
+        encoder trains. If the view is not that of the plan, `scale`, `eval_scale` and `mosaic` of the plan are reset.
+        If the view or the image size is replaced, `start_size` of the plan is reset.
 
         Args:
             preset: a name in `PRESETS`.
@@ -136,7 +136,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
                 merged["encoder_training"] = "auto"
             view = merged.get("view", Config.model_fields["view"].default)
             if part.get("view", view) != view:
-                merged |= {"scale": 1.0, "eval_scale": 1.0, "start_size": None}
+                merged |= {"scale": 1.0, "eval_scale": 1.0, "start_size": None, "mosaic": 0.0}
             if "image_size" in part:
                 merged["start_size"] = None
             merged |= part

@@ -1,4 +1,4 @@
-"""The rule of a plan for the augmentation."""
+"""The rules of a plan for the augmentation."""
 
 import re
 from typing import Any
@@ -19,6 +19,14 @@ _UP_DOWN = re.compile(
 
 MIN_CROP_AREA = 0.3
 """Minimum area of a random crop of a whole image, as a fraction of the image's area (docs/decisions.md)."""
+
+
+MOSAIC = 0.2
+"""Fraction of the training images of a plan that are joined to mosaics (docs/decisions.md)."""
+
+MAX_MOSAIC_ASYMMETRY = 0.3
+"""Maximum top-bottom asymmetry of images that a plan joins to mosaics, see `ImageSymmetry`. Photos of pets have
+0.12, and images of streets 0.84."""
 
 
 def choose_augmentation(facts: RuleInput) -> Decision:
@@ -45,6 +53,21 @@ def choose_augmentation(facts: RuleInput) -> Decision:
     if symmetry.allows_quarter_turns:
         turns, how = turns | {"quarter_turns": True}, "top-bottom flips and quarter turns"
     return Decision(_crop(facts, **turns), f"{reason}; {how}, as the images have no up ({_numbers(symmetry)})")
+
+
+def choose_mosaic(facts: RuleInput) -> Decision | None:
+    """Choose the fraction of whole images that are joined to mosaics. Return None to join none.
+
+    A mosaic has objects at each place, as a large image has. Images with a layout, such as the sky above a street, are
+    not joined.
+    """
+    symmetry, settings = facts.report.symmetry, facts.settings
+    if settings["view"] != "whole" or settings["batch_size"] < 2:
+        return None
+    if symmetry is None or symmetry.vertical > MAX_MOSAIC_ASYMMETRY:
+        return None
+    reason = "objects can be at any place, so large images with several of them can be predicted by `--view tiles`"
+    return Decision(MOSAIC, f"{reason} ({_numbers(symmetry)})")
 
 
 def _crop(facts: RuleInput, name: str = "crop", **parameters: Any) -> str | dict[str, Any]:

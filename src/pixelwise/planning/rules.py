@@ -20,7 +20,7 @@ from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
-from pixelwise.planning.augmentation_rules import choose_augmentation
+from pixelwise.planning.augmentation_rules import choose_augmentation, choose_mosaic
 from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit_encoder, use_time
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
@@ -288,6 +288,7 @@ RULES: dict[str, Rule] = {
     "encoder_training": choose_encoder_training,
     "decoder": choose_decoder,
     "augmentation": choose_augmentation,
+    "mosaic": choose_mosaic,
     "eval_scale": choose_eval_scale,
     "loss": choose_loss,
     "class_weights": choose_class_weights,
