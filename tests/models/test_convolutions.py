@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from timm.layers.conv2d_same import Conv2dSame
 from torch import Tensor, nn
 
-from pixelwise.models.convolutions import add_bias, avoid_padding_copies, use_float32_gradients
+from pixelwise.models.convolutions import avoid_padding_copies, use_float32_gradients
 from pixelwise.models.encoder import Encoder
 
 
@@ -99,25 +99,3 @@ def test_whole_encoders(name: str, padding: Any, monkeypatch: pytest.MonkeyPatch
         with torch.no_grad():
             for ours, theirs in zip(encoder(pixels), other(pixels), strict=True):
                 torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_an_added_bias_is_that_of_the_convolution(dtype: torch.dtype) -> None:
-    torch.manual_seed(0)
-    conv, x = nn.Conv2d(5, 3, 1), torch.randn(4, 5, 7, 9)
-    target = torch.randn(4, 3, 7, 9)
-
-    def apply(added: bool) -> tuple[Tensor, Tensor]:
-        conv.zero_grad()
-        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            output = add_bias(F.conv2d(x, conv.weight), conv.get_parameter("bias")) if added else conv(x)
-        (output.float() * target).sum().backward()
-        gradient = conv.get_parameter("bias").grad
-        assert gradient is not None
-        return output.detach(), gradient
-
-    (output, gradient), (expected, expected_gradient) = apply(True), apply(False)
-    assert output.dtype == expected.dtype == dtype
-    tolerance = 1e-5 if dtype == torch.float32 else 0.03
-    torch.testing.assert_close(output, expected, rtol=tolerance, atol=tolerance)
-    torch.testing.assert_close(gradient, expected_gradient, rtol=tolerance, atol=10 * tolerance)

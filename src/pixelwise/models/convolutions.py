@@ -1,4 +1,4 @@
-"""Convolutions: padding like TensorFlow's, float32 if bfloat16 is slow, and a bias with a fast gradient on a GPU."""
+"""Changes to the convolutions of a built model: padding like TensorFlow's, and float32 if bfloat16 is slow."""
 
 from functools import cache
 from typing import Any
@@ -113,24 +113,6 @@ def use_float32_gradients(conv: nn.Conv2d) -> None:
     kind: Any = type(conv)
     if not issubclass(kind, _Float32Gradients):
         conv.__class__ = mixed_with(_Float32Gradients, kind)
-
-
-def add_bias(x: Tensor, bias: Tensor) -> Tensor:
-    """Add the bias of a convolution to its output, in place, so that the gradient of the bias is fast on a GPU.
-
-    The gradient of a bias inside a convolution is a sum over all axes but that of the channels. With few channels that
-    are last in memory, CUDA computes it with few threads. Here the bias is repeated along the rows first, so that the
-    gradient is summed over images and columns, and over the pixels of a row after that.
-
-    Args:
-        x: (N, C, H, W) float, the output of a convolution without bias. It keeps its type under autocast.
-        bias: (C,) float.
-
-    Returns:
-        `x`.
-    """
-    x += bias.view(1, -1, 1, 1).expand(1, -1, 1, x.shape[-1])
-    return x
 
 
 @cache

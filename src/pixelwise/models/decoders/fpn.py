@@ -6,7 +6,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pixelwise.errors import ConfigError
-from pixelwise.models.convolutions import add_bias
 from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
 from pixelwise.models.encoder_table import CODE_LICENSE
 from pixelwise.registry import Params
@@ -101,16 +100,8 @@ class FPNDecoder(nn.Module):
         x: Tensor | None = None
         for index, stage in zip(self.skips, self.stages, strict=True):
             x = stage(features[index], x)
-        assert x is not None
         # Losses need float32. On a CPU, interpolation in float32 takes half as long as in bfloat16.
-        return resize_bilinear(_apply_logits(self.logits, x).float(), size)
-
-
-def _apply_logits(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """Return the output of the last convolution. See `add_bias` for its bias on a GPU."""
-    if conv.bias is None or x.device.type != "cuda":
-        return conv(x)
-    return add_bias(conv._conv_forward(x, conv.weight, None), conv.bias)
+        return resize_bilinear(self.logits(x).float(), size)
 
 
 def _stage_widths(widths: Sequence[int], stages: int | None) -> list[int]:

@@ -6,7 +6,6 @@ import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
-from pixelwise.models.convolutions import add_bias
 from pixelwise.models.decoders.base import DECODERS, Channels, resize_bilinear
 from pixelwise.models.encoder_table import CODE_LICENSE
 from pixelwise.registry import Params
@@ -112,11 +111,7 @@ def _conv_transpose(conv: nn.ConvTranspose2d, inputs: Sequence[Tensor], size: Se
     target = size if doubles else (2 * height, 2 * width)
     padding = [target[0] - 2 * height + 1, target[1] - 2 * width + 1]
     weights = conv.weight.split([tensor.shape[1] for tensor in inputs])
-    # The bias is a part of the convolution on a CPU, and added to its output on a GPU.
-    bias, added_bias = (None, conv.bias) if inputs[0].device.type == "cuda" else (conv.bias, None)
-    x = F.conv_transpose2d(inputs[0], weights[0], bias, stride=2, padding=1, output_padding=padding)
+    x = F.conv_transpose2d(inputs[0], weights[0], conv.bias, stride=2, padding=1, output_padding=padding)
     for tensor, weight in zip(inputs[1:], weights[1:], strict=True):
         x += F.conv_transpose2d(tensor, weight, stride=2, padding=1, output_padding=padding)
-    if added_bias is not None:
-        x = add_bias(x, added_bias)
     return x if doubles else resize_bilinear(x, size)
