@@ -25,6 +25,9 @@ from pixelwise.training.tiled_validation import count_windows, predict_tiles
 _FORWARD_FRACTION = 0.35
 """Estimated duration of a forward pass divided by that of a training step."""
 
+_MOSAIC_SEEDS = 1 << 62
+"""Smallest seed of mosaics. The seeds of the order of the images are smaller."""
+
 
 def validation_steps(setup: TrainingSetup) -> float:
     """Return the estimated duration of a validation, in training steps."""
@@ -149,7 +152,7 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
 def _mosaic_generator(setup: TrainingSetup) -> torch.Generator:
     """Return the source of random numbers for the mosaics of an epoch. It differs between epochs and processes."""
     process = setup.sampler.epoch * setup.fabric.world_size + setup.fabric.global_rank
-    return torch.Generator().manual_seed(setup.config.seed * 100_003 + process)
+    return torch.Generator().manual_seed(_MOSAIC_SEEDS + setup.config.seed * 100_003 + process)
 
 
 def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
