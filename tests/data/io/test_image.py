@@ -170,3 +170,28 @@ def test_sizes_can_be_extreme(size: tuple[int, int], tmp_path: Path) -> None:
     Image.new("RGB", size, (1, 2, 3)).save(path)
     assert read_image(path).shape == (size[1], size[0], 3)
     assert read_image(path, min_size=64).shape == (size[1], size[0], 3)
+
+
+@pytest.mark.parametrize("bands", [3, 4])
+def test_a_large_tiff_is_read_from_the_disk_in_parts(
+    bands: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path = tmp_path / "large.tif"
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 30, bands)).astype(np.uint8)
+    photometric = "rgb" if bands == 3 else "minisblack"
+    tifffile.imwrite(path, pixels, tile=(16, 16), photometric=photometric, planarconfig="contig")
+    expected = read_image(path, bands)
+    monkeypatch.setattr("pixelwise.data.io.image._LARGE_FILE_BYTES", 1000)
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("the whole file was read"))
+    assert (read_image(path, bands) == expected).all()
+    path.write_bytes(b"II*\0" + bytes(2000))
+    with pytest.raises(DataError, match=r"large\.tif"):
+        read_image(path, bands)
+
+
+def test_a_large_file_of_another_format_is_read_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.tif"
+    Image.effect_noise((50, 40), 90).convert("RGB").save(path, "PNG")
+    monkeypatch.setattr("pixelwise.data.io.image._LARGE_FILE_BYTES", 1000)
+    assert read_image(path).shape == (40, 50, 3)

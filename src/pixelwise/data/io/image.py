@@ -40,6 +40,9 @@ _TOO_MANY = f"more than the maximum of {MAX_PIXELS:,}; save it as a TIFF with ti
 _CUT = "truncated or corrupt (data is missing before its end mark); replace or remove it"
 
 
+_LARGE_FILE_BYTES = 64 << 20
+"""Size in bytes above which a local TIFF is not read into memory at once. Its pixels can be read in parts."""
+
 _NUMBER_SUFFIXES = (".tif", ".tiff", ".png", ".pgm", ".pnm", ".ppm", ".jp2", ".j2k", ".jpx")
 """Suffixes of files whose pixels can have more than 8 bits."""
 
@@ -67,10 +70,11 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
             that decodes it is not installed. The message names the file.
     """
     try:
-        content = read_content(source)
+        large = _large_tiff(source)
+        content = b"" if large else read_content(source)
         if is_heif(content):
             return read(open_heif(content, MAX_PIXELS))
-        with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
+        with Image.open(large or io.BytesIO(content), formats=PILLOW_FORMATS) as image:
             if max(image.size) > MAX_SIDE:
                 size = f"{image.width}x{image.height} pixels"
                 raise DataError(f"{size}: a side is longer than the maximum of {MAX_SIDE:,}; cut it into tiles")
@@ -103,6 +107,14 @@ def open_image(source: BytesSource, read: Callable[[Image.Image], T]) -> T:
         raise
     except Exception as error:  # Pillow's decoders raise many exception types for truncated and corrupt files
         raise DataError(f"{source}: truncated or corrupt ({first_line(error)}); replace or remove it") from None
+
+
+def _large_tiff(source: BytesSource) -> Path | None:
+    """Return the path of a local TIFF of more than `_LARGE_FILE_BYTES`, or None for any other source."""
+    if not isinstance(source, Path) or not source.is_file() or source.stat().st_size <= _LARGE_FILE_BYTES:
+        return None
+    with source.open("rb") as file:
+        return source if file.read(4) in TIFF_SIGNATURES else None
 
 
 def read_content(source: BytesSource) -> bytes:
@@ -261,15 +273,16 @@ def read_bands(source: BytesSource) -> TiffBands | None:
             file.
     """
     try:
-        content = read_content(source)
+        large = _large_tiff(source)
+        content = b"" if large else read_content(source)
     except OSError as error:
         raise DataError(f"{source}: cannot be read ({error.strerror or error})") from None
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
-    if not content.startswith(TIFF_SIGNATURES):
+    if not large and not content.startswith(TIFF_SIGNATURES):
         return None
     try:
-        bands = decode_bands(content, MAX_PIXELS)
+        bands = decode_bands(large or io.BytesIO(content), MAX_PIXELS)
     except DataError as error:
         raise DataError(f"{source}: {error}") from None
     except ModuleNotFoundError:

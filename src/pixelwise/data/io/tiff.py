@@ -1,7 +1,7 @@
 """Decode TIFF files whose bands Pillow cannot represent, with the package tifffile."""
 
-import io
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -92,14 +92,14 @@ def is_plain_tiff(image: Image.Image) -> bool:
     return bands == 1 or (is_color and set(tags.get(TiffImagePlugin.BITSPERSAMPLE, ())) == {8})
 
 
-def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
+def decode_bands(file: Path | BinaryIO, max_pixels: int) -> TiffBands | None:
     """Decode a TIFF that Pillow cannot represent.
 
     Such a file has several bands that are not 8-bit colors, several pages, an internal mask, or a number type that
     Pillow does not read.
 
     Args:
-        content: the file's content.
+        file: the file.
         max_pixels: maximum number of pixels. All bands together may have three times as many values.
 
     Returns:
@@ -113,7 +113,7 @@ def decode_bands(content: bytes, max_pixels: int) -> TiffBands | None:
     """
     import tifffile
 
-    with tifffile.TiffFile(io.BytesIO(content)) as tiff:
+    with tifffile.TiffFile(file) as tiff:
         len(tiff.pages)  # raises an error if the links between pages form a cycle, on which `series` would not end
         series = tiff.series[0]
         page = tiff.pages.first
