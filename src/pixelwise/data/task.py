@@ -78,7 +78,7 @@ class _Multiclass(Task):
         return logits.softmax(-3)
 
     def inverse_activate(self, probabilities: "Tensor") -> "Tensor":
-        return probabilities.clamp(min=_MIN_PROBABILITY).log()
+        return probabilities.clamp(min=_MIN_PROBABILITY).log_()
 
     def label_probability(self, probabilities: "Tensor", mask: "Tensor") -> "Tensor":
         labels = mask.long().clamp(max=probabilities.shape[-3] - 1).unsqueeze(-3)

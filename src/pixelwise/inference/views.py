@@ -213,7 +213,7 @@ class TilesView:
 
     def to_logits(self, probabilities: Tensor) -> Tensor:
         """Return logits, before the division by the temperature, that have the given probabilities."""
-        return self.task.inverse_activate(probabilities) * self.temperature
+        return self.task.inverse_activate(probabilities).mul_(self.temperature)
 
     def _grid(self, height: int, width: int) -> TileGrid:
         """Return the windows of an image of this height and width in working pixels."""

@@ -1,5 +1,6 @@
 """Selection of one folder of masks if several match the same images, by a comparison of the files."""
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pixelwise.data.formats._filesystem import ImageFile
 from pixelwise.data.formats._mask_patterns import several_folders
 from pixelwise.data.io.image import open_image
 from pixelwise.data.io.mask_values import ValueKind, mask_values, value_kind
+from pixelwise.data.io.rgb import apply_exif_orientation
 from pixelwise.errors import AmbiguousDataError, DataError
 
 Folders = Mapping[str, Mapping[ImageFile, ImageFile]]
@@ -18,6 +20,9 @@ Folders = Mapping[str, Mapping[ImageFile, ImageFile]]
 
 SAMPLED_IMAGES = 8
 """Maximum number of images whose masks are compared."""
+
+MAX_SAMPLED_PIXELS = 1 << 22
+"""Maximum number of pixels of a file that are compared. Of a larger file, evenly spaced rows and columns are."""
 
 MAX_NOISE = 64
 """Maximum distance from 0 or 255 of values that JPEG compression has changed in a mask of these two values."""
@@ -154,7 +159,13 @@ def _are_siblings(first: str, second: str) -> bool:
 
 
 def _read(root: Path, mask: ImageFile) -> tuple[ValueKind, np.ndarray]:
+    """Return the type of value of a file, and the values of at most `MAX_SAMPLED_PIXELS` of its pixels."""
+
     def read(image: Image.Image) -> tuple[ValueKind, np.ndarray]:
+        step = math.ceil(math.sqrt(image.width * image.height / MAX_SAMPLED_PIXELS))
+        if step > 1:
+            size = max(1, image.width // step), max(1, image.height // step)
+            image = apply_exif_orientation(image).resize(size, Image.Resampling.NEAREST)
         kind = value_kind(image)
         return kind, mask_values(image, kind)
 
