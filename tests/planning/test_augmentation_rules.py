@@ -68,5 +68,15 @@ def test_images_without_a_layout_are_joined_to_mosaics() -> None:
     ):
         plan = make_plan(replace(make_report(), symmetry=symmetry), settings, timed=False)
         assert plan.settings.get("mosaic") == mosaic, (symmetry, settings)
-    reason = make_plan(replace(make_report(), symmetry=FROM_ABOVE), timed=False).reasons["mosaic"]
+    report = replace(make_report(), symmetry=FROM_ABOVE)
+    reason = make_plan(report, timed=False).reasons["mosaic"]
     assert "predicted by `--view tiles` (asymmetry of 0.01 from top to bottom" in reason
+
+
+@pytest.mark.parametrize(("processes", "mosaic"), [("4", 0.2), ("5", None)])
+def test_each_process_needs_two_images_for_a_mosaic(
+    processes: str, mosaic: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", processes)
+    plan = make_plan(replace(make_report(), symmetry=FROM_ABOVE), {"batch_size": 8}, timed=False)
+    assert plan.settings.get("mosaic") == mosaic

@@ -5,6 +5,7 @@ from typing import Any
 
 from pixelwise.data.analysis.symmetry import ImageSymmetry
 from pixelwise.planning.rule import Decision, RuleInput
+from pixelwise.runtime.distributed import process_count
 
 _LEFT_RIGHT = re.compile(
     r"(^|[^a-z])(left|right|links|rechts|linke[rs]?|rechte[rs]?|gauche|droite?|izquierd[ao]|derech[ao]|[lr])([^a-z]|$)"
@@ -59,10 +60,10 @@ def choose_mosaic(facts: RuleInput) -> Decision | None:
     """Choose the fraction of whole images that are joined to mosaics. Return None to join none.
 
     A mosaic has objects at each place, as a large image has. Images with a layout, such as the sky above a street, are
-    not joined.
+    not joined. Each process needs two images per batch.
     """
     symmetry, settings = facts.report.symmetry, facts.settings
-    if settings["view"] != "whole" or settings["batch_size"] < 2:
+    if settings["view"] != "whole" or settings["batch_size"] < 2 * process_count():
         return None
     if symmetry is None or symmetry.vertical > MAX_MOSAIC_ASYMMETRY:
         return None

@@ -24,9 +24,14 @@ def is_rank_zero() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def process_count() -> int:
+    """Return the number of processes that `torchrun` started to train together. 1 without `torchrun`."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def is_only_process() -> bool:
     """Return True unless `torchrun` started several processes."""
-    return int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return process_count() == 1
 
 
 def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
@@ -49,7 +54,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
 
     torch_device = resolve_device(device)
     apply_thread_policy()
-    world_size, local_size = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    world_size, local_size = process_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with _warnings_only("lightning_fabric"):
         fabric = Fabric(
             accelerator=torch_device.type,
