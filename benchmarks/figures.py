@@ -51,7 +51,7 @@ NEED_GPU = frozenset({"device_limits", "recipes"})
 OPTIONS: dict[str, tuple[str, ...]] = {
     "against_tutorial": ("--seeds", "2", "--short-epochs", "4"),
     "decoders": ("--cores", "1", "--batch", "2", "--steps", "1", "--rounds", "2"),
-    "device_limits": ("--cores", "16"),
+    "device_limits": ("--cores", "4"),
     "encoders": ("--cores", "1", "--batch", "4", "--steps", "1"),
     "engine_overhead": ("--steps", "100", "--rounds", "3"),
     "large_image": ("--scale", "0.25"),
