@@ -39,6 +39,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "encoder_training": (["--encoder-training", "all"], "all"),
     "freeze_depthwise": (["--no-freeze-depthwise"], False),
     "freeze_batchnorm": (["--freeze-batchnorm"], True),
+    "freeze_stride": (["--freeze-stride", "8"], 8),
     "decoder": (["--decoder", "pix2pix"], "pix2pix"),
     "start_from": (["--from", "runs/pets"], "runs/pets"),
     "epochs": (["--epochs", "3"], 3),

@@ -12,13 +12,13 @@ def changed(before: dict[str, Tensor], module: nn.Module) -> list[str]:
     return [name for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])]
 
 
-def train_a_step(encoder: Encoder) -> None:
+def train_a_step(encoder: Encoder, side: int = 64) -> None:
     """Take an optimizer step that changes every weight and statistic that is not frozen."""
     head = nn.Conv2d(encoder.out_channels[-1], 1, 1)
     parameters = [p for p in [*encoder.parameters(), *head.parameters()] if p.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=0.1, weight_decay=0.1)
     encoder.train()
-    head(encoder(pixels(64))[-1]).square().mean().backward()
+    head(encoder(pixels(side))[-1]).square().mean().backward()
     optimizer.step()
 
 
@@ -50,6 +50,43 @@ class TestFreezing:
         assert statistics and depthwise
         assert moved == before.keys() - statistics - depthwise
         assert not any(m.training for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
+
+    @pytest.mark.parametrize(
+        ("name", "stride", "frozen"),
+        [
+            ("resnet18", 4, ("conv1", "bn1", "layer1")),
+            ("resnet18", 7, ("conv1", "bn1", "layer1")),
+            ("resnet18", 8, ("conv1", "bn1", "layer1", "layer2")),
+            ("convnext_atto", 4, ("stem_0", "stem_1", "stages_0")),
+            ("tf_efficientnet_lite0", 2, ("conv_stem", "bn1", "blocks.0")),
+            ("vit_tiny_patch16_224", 8, ()),
+        ],
+    )
+    @pytest.mark.parametrize("batchnorm", [False, True])
+    def test_layers_up_to_a_stride_do_not_change_and_all_others_do(
+        self, name: str, stride: int, frozen: tuple[str, ...], batchnorm: bool
+    ) -> None:
+        side = 224 if name.startswith("vit") else 64
+        encoder = Encoder(name, image_size=side, weights=random_weights(name))
+        encoder.freeze(FreezeMode.TRAINABLE, batchnorm=batchnorm, stride=stride)
+        before = tensors_of(encoder)
+        train_a_step(encoder, side)
+        kept = {key for key in before if key.removeprefix("backbone.").startswith(tuple(f"{part}." for part in frozen))}
+        statistics = {key for key in before if "running_" in key or "num_batches" in key}
+        assert set(changed(before, encoder)) == before.keys() - kept - (statistics if batchnorm else set())
+        encoder.freeze(FreezeMode.TRAINABLE)
+        assert all(parameter.requires_grad for parameter in encoder.parameters()), "a later call replaces it"
+
+    def test_gradients_of_the_other_layers_are_those_of_an_encoder_that_trains_wholly(self) -> None:
+        weights, gradients = random_weights("mobilenetv2_100"), []
+        for stride in (0, 4):
+            encoder = Encoder("mobilenetv2_100", image_size=64, weights=weights)
+            encoder.freeze(FreezeMode.TRAINABLE, batchnorm=True, stride=stride)
+            encoder.train()(pixels(64))[-1].square().mean().backward()
+            gradients.append({name: p.grad for name, p in encoder.named_parameters() if p.grad is not None})
+        assert 0 < len(gradients[1]) < len(gradients[0])
+        for name, gradient in gradients[1].items():
+            torch.testing.assert_close(gradient, gradients[0][name], rtol=1e-4, atol=1e-6)
 
     def test_a_new_encoder_trains_wholly(self) -> None:
         encoder = Encoder("mobilenetv3_small_100", image_size=64)

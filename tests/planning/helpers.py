@@ -20,6 +20,7 @@ def make_report(
     group_summary: str = "",
     widths: tuple[float | None, ...] = (),
     same_aspect: bool = False,
+    channels: int = 3,
 ) -> pw.DatasetReport:
     """Return the report of a data set without files.
 
@@ -33,6 +34,7 @@ def make_report(
         kind: how masks are stored.
         group_summary: the groups of the images, in words.
         widths: for each class the width of its regions in image pixels.
+        channels: number of channels of the images.
         same_aspect: True if all images have the same aspect ratio, False for landscape and portrait images.
     """
     value_to_class = {0: 0, 255: 1} if kind == "multilabel" else {0: 0, 7: 1, 255: 255}
@@ -42,7 +44,7 @@ def make_report(
         format="folders",
         classes=names,
         palette=default_palette(len(names)),
-        read_spec=ReadSpec(LabelMap(kind, value_to_class)),
+        read_spec=ReadSpec(LabelMap(kind, value_to_class), channels=channels),
         train=records[:images],
         val=records[images:],
         group_summary=group_summary,

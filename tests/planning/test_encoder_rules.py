@@ -7,30 +7,38 @@ import pytest
 import pixelwise as pw
 from pixelwise.planning import encoder_rules
 from pixelwise.planning.encoder_rules import MIN_BUDGET, describe_sizes, fit_encoder
+from pixelwise.planning.rule import Decision
 from pixelwise.planning.rules import make_plan
 from tests.planning.helpers import make_report
 
 COUNT, TARGET = 255, 12_000
 
 
-def fit(budget: float | None, seconds_per_epoch: float) -> Any:
-    """Return the decision if the smallest encoder takes this long per epoch."""
-    config = pw.Config(time_budget=budget) if budget else pw.Config()
-    return fit_encoder(config, COUNT, TARGET, lambda timed: timed.epochs * seconds_per_epoch)
+def fit(budget: float | None, seconds_per_epoch: float, **options: Any) -> dict[str, Decision]:
+    """Return the decisions if the smallest encoder takes this long per epoch."""
+    config = pw.Config(image_size=256, time_budget=budget)
+    return fit_encoder(config, COUNT, TARGET, lambda timed: timed.epochs * seconds_per_epoch, **options)
 
 
 def test_the_largest_encoder_that_sees_enough_images() -> None:
-    sizes = [fit(600, seconds)[0] for seconds in (20.0, 11.5, 11.1, 5.0)]
+    sizes = [fit(600, seconds)["encoder"].value for seconds in (20.0, 11.5, 11.1, 5.0)]
     assert sizes == [f"tf_efficientnet_lite{number}" for number in (0, 0, 1, 2)]
-    reason = fit(600, 11.1).reason
+    reason = fit(600, 11.1)["encoder"].reason
     assert reason.startswith("size m: in 10 min it sees about 12,") and "size l would see 11," in reason
-    assert fit(600, 60.0).value == "tf_efficientnet_lite0", "even the smallest does not see enough"
+    assert fit(600, 60.0)["encoder"].value == "tf_efficientnet_lite0", "even the smallest does not see enough"
+
+
+def test_the_largest_encoder_gets_larger_images_if_it_sees_enough() -> None:
+    larger = {"image_size": Decision(320, "larger"), "start_size": Decision(224, "larger")}
+    chosen = [fit(600, seconds, larger=larger) for seconds in (8.4, 8.2)]
+    assert [decisions["encoder"].value for decisions in chosen] == ["tf_efficientnet_lite2"] * 2
+    assert ["image_size" in decisions for decisions in chosen] == [False, True]
 
 
 def test_short_budgets_and_missing_packages_keep_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fit(None, 1.0) is None and fit(MIN_BUDGET, 1.0) is None
+    assert fit(None, 1.0) == fit(MIN_BUDGET, 1.0) == {}
     monkeypatch.setattr(encoder_rules, "has_bundled_weights", lambda name: False)
-    assert fit(600, 1.0) is None
+    assert fit(600, 1.0) == {}
 
 
 def test_the_plan_measures_only_if_the_encoder_is_open(monkeypatch: pytest.MonkeyPatch) -> None:

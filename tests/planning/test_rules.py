@@ -3,6 +3,7 @@
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 import pixelwise as pw
 from pixelwise.config import Config
@@ -25,7 +26,8 @@ def test_each_rule_decides_a_setting() -> None:
     others = {"scale", "decoder", "mosaic"}  # of tiles, and of images with a known symmetry
     assert list(settings_for(images=80)) == [name for name in RULES if name not in others]
     tiles = settings_for(size=(4000, 3000), widths=(500.0, 4.0))
-    assert list(tiles) == [name for name in RULES if name not in ("patience", "start_size", "mosaic", "eval_scale")]
+    of_whole_images = ("patience", "start_size", "mosaic", "eval_scale", "freeze_stride")
+    assert list(tiles) == [name for name in RULES if name not in of_whole_images]
     assert set(RULES) <= set(Config.model_fields)
 
 
@@ -67,7 +69,7 @@ def test_images_are_smaller_at_the_start() -> None:
     assert "start_size" not in small.settings
     assert small.settings["epochs"] == 141 and settings["epochs"] == 94, "both take about as long"
     narrow = settings_for(sides=(0.5, 0.01))
-    assert narrow["start_size"] == 320 and narrow["epochs"] == 141, "a class that is too narrow in all images"
+    assert narrow["start_size"] == 320 and narrow["epochs"] == 171, "a class that is too narrow in all images"
     assert (narrow["encoder_training"], settings["encoder_training"]) == ("all", "auto")
     fixed = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert "start_size" not in make_plan(make_report(), fixed, timed=False).settings
@@ -83,31 +85,40 @@ class TestUsingTheTime:
     COSTS: ClassVar = {"tf_efficientnet_lite0": 1.0, "tf_efficientnet_lite1": 1.1, "tf_efficientnet_lite2": 1.3}
     """Measured duration of a training relative to that of the smallest encoder."""
 
+    EPOCHS: ClassVar = 31
+    """Epochs of a plan for these images."""
+
     def plan_for(
         self, monkeypatch: pytest.MonkeyPatch, seconds: float, sides: tuple[float, ...] = (0.5, 0.2), **given: Any
     ) -> pw.Plan:
+        """Return the plan of a machine that takes this long for 31 epochs of 256 px with the smallest encoder."""
+
         def estimate(data: pw.DatasetIndex, config: Config, **others: object) -> float:
-            return seconds * self.COSTS[config.encoder]
+            epochs = config.epochs / self.EPOCHS if config.epochs < self.EPOCHS else 1.0
+            return seconds * self.COSTS[config.encoder] * epochs * (1.5 if config.image_size == 320 else 1.0)
 
         monkeypatch.setattr("pixelwise.planning.rules.estimate_training_time", estimate)
         return make_plan(make_report(images=300, sides=sides), given)
 
     def test_a_slow_machine_has_the_minimum(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plan = self.plan_for(monkeypatch, 500)
+        plan = self.plan_for(monkeypatch, 530)
         assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 31)
-        assert plan.seconds == 500
+        assert plan.seconds == 530
         assert "; model size m about 10 min and l about 10 min" in plan.reasons["encoder"]
 
     def test_a_larger_encoder_is_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """A step with size l costs 1.16 times one with size s in general, and 1.3 times on this machine."""
         plan = self.plan_for(monkeypatch, 450)
-        assert plan.settings["encoder"] == "tf_efficientnet_lite1" and plan.seconds == pytest.approx(450 * 1.1)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite1", 33)
+        assert plan.seconds == pytest.approx(450 * 1.1 * 33 / 31)
 
-    def test_a_larger_encoder_comes_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plan = self.plan_for(monkeypatch, 410)
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 31)
+    def test_a_larger_encoder_comes_before_larger_images_and_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 390)
+        assert [plan.settings[name] for name in ("encoder", "image_size", "epochs")] == [
+            "tf_efficientnet_lite2", 256, 33,
+        ]  # fmt: skip
         assert plan.reasons["encoder"] == "size l, the largest whose training takes at most 9 min on this machine"
-        assert plan.seconds == pytest.approx(410 * 1.3)
+        assert plan.seconds == pytest.approx(390 * 1.3 * 33 / 31)
 
     def test_a_narrow_class_gets_a_larger_encoder_for_a_little_more_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
@@ -116,17 +127,60 @@ class TestUsingTheTime:
             "size m, because a class is narrow; a training takes 1.10 times as long as size s"
         )
 
-    def test_then_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        plan = self.plan_for(monkeypatch, 300)
-        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 42)
-        assert plan.reasons["epochs"].startswith("1.4 times the minimum of 31, which fit in 9 min; about 9 min")
+    def test_larger_images_come_before_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        plan = self.plan_for(monkeypatch, 310)
+        assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite2", 27)
+        assert (plan.settings["image_size"], plan.settings["start_size"]) == (320, 224)
+        assert plan.reasons["image_size"].startswith("larger images have more accurate edges")
+        assert plan.reasons["eval_scale"].endswith(": 384 px")
+        assert plan.reasons["epochs"].startswith("31 by default; 27 fit in 9 min; about 9 min")
         assert plan.seconds is not None and plan.seconds <= 540
-        assert self.plan_for(monkeypatch, 1).settings["epochs"] == 62, "at most twice the minimum"
+        assert self.plan_for(monkeypatch, 1).settings["epochs"] == 62, "at most twice the default"
+
+    @pytest.mark.parametrize("given", [{"image_size": 256}, {"start_size": 128}, {"batch_size": 8}, {"epochs": 31}])
+    def test_larger_images_are_not_chosen_beside_given_settings(
+        self, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+    ) -> None:
+        plan = self.plan_for(monkeypatch, 100, **given)
+        assert (plan.settings["encoder"], plan.settings["image_size"]) == ("tf_efficientnet_lite2", 256)
+
+    def test_larger_images_must_fit_in_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Memory:
+            total = 2**33
+
+        assert self.plan_for(monkeypatch, 1).settings["image_size"] == 320
+        monkeypatch.setattr("psutil.virtual_memory", Memory)
+        plan = self.plan_for(monkeypatch, 1)
+        assert (plan.settings["image_size"], plan.settings["batch_size"]) == (256, 16)
 
     def test_given_settings_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 100, epochs=5, encoder="tf_efficientnet_lite0")
         assert (plan.settings["encoder"], plan.settings["epochs"]) == ("tf_efficientnet_lite0", 5)
-        assert plan.seconds == 100
+        assert plan.seconds == pytest.approx(100 * 5 / 31)
+
+
+@pytest.mark.parametrize(
+    ("properties", "given", "stride"),
+    [
+        ({}, {}, 8),
+        ({"sides": (0.5, 0.01)}, {}, 4),
+        ({"sides": (0.5, 0.01)}, {"freeze_stride": 0}, 0),
+        ({"images": 15}, {}, None),  # the encoder does not train
+        ({}, {"encoder_weights": "none"}, None),
+        ({"size": (4000, 3000), "widths": (500.0, 4.0)}, {}, None),  # tiles
+        ({"channels": 5}, {}, None),
+    ],
+)
+def test_shallow_layers_are_frozen_on_a_cpu(
+    properties: dict[str, Any], given: dict[str, Any], stride: int | None
+) -> None:
+    settings = make_plan(make_report(**properties), {"device": "cpu"} | given, timed=False).settings
+    assert settings.get("freeze_stride") == stride
+
+
+def test_all_layers_train_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pixelwise.planning.encoder_rules.resolve_device", lambda name: torch.device("mps"))
+    assert "freeze_stride" not in settings_for(images=300)
 
 
 def test_epochs_decrease_with_the_number_of_images() -> None:

@@ -117,6 +117,14 @@ class TestEncoderTraining:
         assert "`freeze_depthwise`" in text and "`freeze_batchnorm`" in text
         assert paused_epochs(config) == 2
 
+    def test_frozen_layers(self) -> None:
+        text, _ = self.describe(encoder_training="all", freeze_stride=8)
+        trained, total = (int(part.replace(",", "")) for part in (text.split()[1], text.split()[4]))
+        assert 0.5 * total < trained < total
+        assert "layers up to a stride of 8 px do not (`freeze_stride`)" in text
+        text, _ = self.describe(encoder_training="all", freeze_stride=64)
+        assert "none of its" in text and "(`freeze_stride`)" in text
+
     def test_auto_depends_on_the_device(self) -> None:
         modes = [settle_encoder_training(pw.Config(), device).encoder_training for device in ("cpu", "cuda", "mps")]
         assert modes == ["decoder-first", "all", "all"]

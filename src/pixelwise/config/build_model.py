@@ -63,4 +63,9 @@ def freeze_encoder(model: SegmentationModel, config: "Config") -> None:
         config: the settings.
     """
     training = config.resolve_encoder_training(resolve_device(config.device).type)
-    model.encoder.freeze(training.mode, depthwise=training.freeze_depthwise, batchnorm=training.freeze_batchnorm)
+    model.encoder.freeze(
+        training.mode,
+        depthwise=training.freeze_depthwise,
+        batchnorm=training.freeze_batchnorm,
+        stride=config.freeze_stride,
+    )

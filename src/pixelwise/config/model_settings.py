@@ -50,6 +50,13 @@ class ModelSettings(BaseModel):
         "Keep the statistics of the encoder's batch norms. By default only for a pretrained encoder on a CPU.",
         default=None,
     )
+    freeze_stride: int = setting(
+        "Model",
+        "Freeze the encoder's first layers, up to the features with this stride in pixels. Steps are then faster. 0 "
+        "freezes none.",
+        default=0,
+        ge=0,
+    )
     decoder: ComponentSpec = setting("Model", "Decoder, from features to logits.", default="fpn")
     start_from: str | None = setting(
         "Model",

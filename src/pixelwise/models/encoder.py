@@ -76,7 +76,8 @@ class Encoder(nn.Module):
         self.in_channels = in_channels
         self.pretrained = weights is not None
         self.freeze_mode = FreezeMode.TRAINABLE
-        self._batchnorm_frozen = self._paused = False
+        self._paused = False
+        self._frozen_norms: list[nn.Module] = []
         if weights is not None and in_channels != 3:
             weights = adapt_first_layer(name, weights, in_channels)
         self.backbone, self.feature_names = (
@@ -120,7 +121,9 @@ class Encoder(nn.Module):
                 f"`encoder_layers` must go from shallow to deep, none larger than the one before: {named}"
             )
 
-    def freeze(self, mode: FreezeMode | str, *, depthwise: bool = False, batchnorm: bool = False) -> None:
+    def freeze(
+        self, mode: FreezeMode | str, *, depthwise: bool = False, batchnorm: bool = False, stride: int = 0
+    ) -> None:
         """Set which weights are trained. The settings of an earlier call are replaced.
 
         Args:
@@ -128,11 +131,18 @@ class Encoder(nn.Module):
             depthwise: True to freeze depthwise and other grouped convolutions. They have few of the weights, and their
                 gradients take longest on a CPU.
             batchnorm: True to stop updating the statistics of batch norms. Their weights are still trained.
+            stride: freeze all layers on which the features with at most this stride depend, with the statistics of
+                their batch norms. 0 freezes none. A step then computes no gradients of these layers, which have the
+                largest outputs.
         """
         self.freeze_mode = FreezeMode(mode)
-        self._batchnorm_frozen = batchnorm
         self._paused = False
         self.requires_grad_(self.freeze_mode != FreezeMode.FROZEN)
+        if self.freeze_mode != FreezeMode.FROZEN:
+            for parameter in self._parameters_up_to(stride):
+                parameter.requires_grad_(False)
+        norms = [module for module in self.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+        self._frozen_norms = [norm for norm in norms if batchnorm or not _trains(norm)]
         if depthwise and self.freeze_mode != FreezeMode.FROZEN:
             for module in self.modules():
                 if isinstance(module, nn.Conv2d) and module.groups > 1:
@@ -141,17 +151,38 @@ class Encoder(nn.Module):
                         use_float32_gradients(module)
         self._merge_norms()
 
+    def _parameters_up_to(self, stride: int) -> list[nn.Parameter]:
+        """Return the weights on which the features with at most this stride depend. All weights require gradients."""
+        count = sum(reduction <= stride for reduction in self.reductions)
+        if count == 0:
+            return []
+        split_norms(self.backbone)
+        training = self.training
+        self.backbone.eval()
+        with torch.enable_grad():
+            features = self._run_backbone(self._example())[:count]
+            total = torch.stack([feature.sum() for feature in features]).sum()
+        self.train(training)
+        parameters = list(self.parameters())
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
+        used = zip(parameters, gradients, strict=True)
+        return [parameter for parameter, gradient in used if gradient is not None]
+
     def _merge_norms(self) -> None:
         """Compute the batch norms whose statistics are constant in the convolutions before them."""
         training = self.training
-        if self._batchnorm_frozen or self.freeze_mode == FreezeMode.FROZEN:
-            example = torch.rand(1, self.in_channels, *self._example_size, generator=torch.Generator().manual_seed(0))
-            example = example.to(next(self.parameters()))
+        if self._frozen_norms:
+            example = self._example()
             self.backbone.eval()
             merge_norms(self.backbone, lambda: self._run_backbone(example))
         else:
             split_norms(self.backbone)
         self.train(training)
+
+    def _example(self) -> Tensor:
+        """Return an image of random values, (1, in_channels, H, W) in the type of the weights."""
+        example = torch.rand(1, self.in_channels, *self._example_size, generator=torch.Generator().manual_seed(0))
+        return example.to(next(self.parameters()))
 
     def pause_gradients(self, paused: bool) -> None:
         """Pause or resume the training of the weights. In modes other than DECODER_FIRST, nothing is done."""
@@ -172,10 +203,8 @@ class Encoder(nn.Module):
             This encoder.
         """
         super().train(mode and self.freeze_mode != FreezeMode.FROZEN)
-        if self._batchnorm_frozen:
-            for module in self.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+        for norm in self._frozen_norms:
+            norm.eval()
         return self
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
@@ -195,6 +224,10 @@ class Encoder(nn.Module):
         features = self.backbone(pixels)
         # timm returns layers in the order they run, not in the order of `feature_names`.
         return [features[name] for name in self.feature_names] if isinstance(features, dict) else features
+
+
+def _trains(module: nn.Module) -> bool:
+    return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def _ratio_error(shapes: Sequence[tuple[int, ...]], axis: int, image_size: InputSize) -> float:

@@ -1,11 +1,16 @@
-"""The rules of a plan for the encoder: its default, and the size that fits a time budget."""
+"""The rules of a plan for the encoder: its default, its frozen layers, and the size that fits a time budget."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Mapping
 
 from pixelwise.config import Config
+from pixelwise.data.input_size import mean_side
 from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.models.pretrained import has_bundled_weights
 from pixelwise.planning.rule import Decision, RuleInput
+from pixelwise.planning.size_rules import starts_narrow
+from pixelwise.planning.view_rules import items_per_epoch
+from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.durations import format_duration
 
 MIN_BUDGET = 300.0
@@ -21,10 +26,17 @@ uses the larger encoder above `TARGET_SECONDS` too (docs/decisions.md)."""
 MAX_LENGTHENING = 2.0
 """Maximum number of epochs of a plan divided by the minimum number."""
 
-MIN_LENGTHENING = 1.2
-"""Number of epochs divided by the minimum number below which the minimum is kept."""
+MIN_SHORTENING = 0.85
+"""Minimum number of epochs with larger images divided by the minimum number for smaller ones (docs/decisions.md)."""
 
-_SMALLEST = MODEL_SIZES["s"]
+MIN_IMAGES_TO_TRAIN_ENCODER = 24
+"""Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
+tiles, windows count as images."""
+
+_STRIDE, _NARROW_STRIDE = 8, 4
+"""Stride up to which the layers of the encoder do not train, and the one if a class is narrow (docs/decisions.md)."""
+
+_SMALLEST, _LARGEST = MODEL_SIZES["s"], MODEL_SIZES["l"]
 
 _EPOCHS = 10
 """Number of epochs of the training whose duration is estimated, to compute the images per second."""
@@ -35,7 +47,50 @@ def choose_encoder(facts: RuleInput) -> Decision:
     return Decision(_SMALLEST.name, "fast on any machine; an installed package has its ImageNet weights")
 
 
-def fit_encoder(config: Config, train_count: int, target: int, estimate: Callable[[Config], float]) -> Decision | None:
+def choose_encoder_weights(facts: RuleInput) -> Decision:
+    """Choose the default pretrained weights of the encoder."""
+    weights = Config(encoder=facts.settings["encoder"]).encoder_weights
+    return Decision(weights, "pretrained weights need far fewer images than random ones")
+
+
+def choose_encoder_training(facts: RuleInput) -> Decision:
+    """Freeze a pretrained encoder if there are too few images to train it.
+
+    If a class is narrow even at the start of the training, the encoder trains from the first step (docs/decisions.md).
+    """
+    if facts.settings["encoder_weights"] == "none":
+        return Decision("auto", "the encoder starts from random weights")
+    is_tiled = facts.settings["view"] == "tiles"
+    count, items = (items_per_epoch(facts), "windows") if is_tiled else (facts.train_count, "images")
+    if count < MIN_IMAGES_TO_TRAIN_ENCODER:
+        return Decision("none", f"{count} {items} are too few to train the encoder")
+    if not is_tiled and starts_narrow(facts):
+        return Decision("all", f"{count} images are enough; it trains from the first step, because a class is narrow")
+    return Decision("auto", f"{count} {items} are enough to train the encoder")
+
+
+def choose_freeze_stride(facts: RuleInput) -> Decision | None:
+    """Freeze the shallow layers of a pretrained encoder on a CPU. Return None if all layers train, or none.
+
+    They have the largest outputs, so their gradients take a third of a step. For tiles and for images with other than
+    three channels, this was not measured, so all layers train.
+    """
+    settings, is_color = facts.settings, facts.report.data.read_spec.channels == 3
+    trains = settings["encoder_weights"] != "none" and settings["encoder_training"] != "none"
+    is_cpu = resolve_device(settings.get("device", Config().device)).type == "cpu"
+    if not (is_cpu and trains and is_color and settings["view"] == "whole"):
+        return None
+    stride = _NARROW_STRIDE if starts_narrow(facts) else _STRIDE
+    return Decision(stride, "a step takes a third less time, and pretrained shallow layers are as good")
+
+
+def fit_encoder(
+    config: Config,
+    train_count: int,
+    target: int,
+    estimate: Callable[[Config], float],
+    larger: Mapping[str, Decision] | None = None,
+) -> dict[str, Decision]:
     """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget.
 
     Args:
@@ -43,32 +98,42 @@ def fit_encoder(config: Config, train_count: int, target: int, estimate: Callabl
         train_count: number of training images.
         target: minimum number of images to train on. Each image counts once per epoch.
         estimate: a function (settings) → estimated duration of a training in seconds.
+        larger: the sizes of larger images, see `use_time`.
 
     Returns:
-        The encoder. None if there is no time budget above `MIN_BUDGET`, or if no weights of larger encoders are
-        installed.
+        The changed decisions. Empty if there is no time budget above `MIN_BUDGET`, or if no weights of larger encoders
+        are installed.
     """
     sizes = [info for info in MODEL_SIZES.values() if info is _SMALLEST or has_bundled_weights(info.name)]
     if config.time_budget is None or config.time_budget <= MIN_BUDGET or len(sizes) < 2:
-        return None
+        return {}
     seconds = estimate(config.replace(time_budget=None, epochs=_EPOCHS))
     seen = config.time_budget / seconds * _EPOCHS * train_count
     fitting = [info for info in sizes if seen / (info.cost or 1.0) >= target]
     chosen = fitting[-1] if fitting else _SMALLEST
-    reason = (
-        f"size {chosen.size}: in {format_duration(config.time_budget)} it sees about "
-        f"{seen / (chosen.cost or 1.0):,.0f} images"
-    )
+    seen_then = seen / (chosen.cost or 1.0)
+    reason = f"size {chosen.size}: in {format_duration(config.time_budget)} it sees about {seen_then:,.0f} images"
     if chosen is not sizes[-1]:
-        larger = sizes[sizes.index(chosen) + 1]
-        reason += f"; size {larger.size} would see {seen / (larger.cost or 1.0):,.0f}, and {target:,} are needed"
-    return Decision(chosen.name, reason)
+        next_size = sizes[sizes.index(chosen) + 1]
+        count = seen / (next_size.cost or 1.0)
+        reason += f"; size {next_size.size} would see {count:,.0f}, and {target:,} are needed"
+    changes = {"encoder": Decision(chosen.name, reason)}
+    if larger and chosen is _LARGEST:
+        pixels = (mean_side(larger["image_size"].value) / mean_side(config.image_size)) ** 2
+        if seen_then / pixels >= MIN_SHORTENING * target:
+            changes |= larger
+    return changes
 
 
 def use_time(
-    config: Config, estimate: Callable[[Config], float], may_grow: bool, may_lengthen: bool, is_narrow: bool = False
+    config: Config,
+    estimate: Callable[[Config], float],
+    may_grow: bool,
+    may_lengthen: bool,
+    is_narrow: bool = False,
+    larger: Mapping[str, Decision] | None = None,
 ) -> tuple[dict[str, Decision], float]:
-    """Use the time up to `TARGET_SECONDS` for a larger encoder and for more epochs.
+    """Use the time up to `TARGET_SECONDS` for a larger encoder, then for larger images and for more epochs.
 
     Args:
         config: the settings of the plan, with the minimum number of epochs.
@@ -78,6 +143,8 @@ def use_time(
         may_lengthen: True if the number of epochs can be raised.
         is_narrow: True if a class is narrow. A larger encoder may then take `MAX_COST` times as long, even if that is
             more than `TARGET_SECONDS`.
+        larger: the sizes of larger images, see `enlarge`. They are used with the largest encoder only, if at least
+            `MIN_SHORTENING` times the number of epochs fit into the time.
 
     Returns:
         The changed decisions, and the estimated duration of the training.
@@ -99,12 +166,24 @@ def use_time(
                     reason = f"size {info.size}, because a class is narrow; a training {longer}"
                 changes["encoder"], seconds = Decision(info.name, reason), measured
                 break
-    factor = min(TARGET_SECONDS / seconds, MAX_LENGTHENING)
-    if may_lengthen and factor >= MIN_LENGTHENING:
-        epochs = int(config.epochs * factor)
-        reason = f"{epochs / config.epochs:.1f} times the minimum of {config.epochs}, which fit in {target}"
-        changes["epochs"] = Decision(epochs, reason)
-        seconds *= epochs / config.epochs
+    epochs = config.epochs
+    is_largest = "encoder" in changes and changes["encoder"].value == _LARGEST.name
+    if larger and is_largest and may_lengthen:
+        shortest = config.replace(
+            encoder=_LARGEST.name,
+            epochs=math.ceil(MIN_SHORTENING * config.epochs),
+            **{name: decision.value for name, decision in larger.items()},
+        )
+        measured = estimate(shortest)
+        if measured <= TARGET_SECONDS:
+            changes |= larger
+            epochs, seconds = shortest.epochs, measured
+    if may_lengthen:
+        fitting = int(min(epochs * TARGET_SECONDS / seconds, config.epochs * MAX_LENGTHENING))
+        seconds *= max(fitting, epochs) / epochs
+        epochs = max(fitting, epochs)
+    if epochs != config.epochs:
+        changes["epochs"] = Decision(epochs, f"{config.epochs} by default; {epochs} fit in {target}")
     return changes, seconds
 
 

@@ -15,13 +15,21 @@ import torch
 
 from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.input_size import MAX_SIZE, mean_side, parse_size, to_pair, to_plain
+from pixelwise.data.input_size import to_pair, to_plain
 from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import check_loss
 from pixelwise.losses.class_weights import check_class_weights
 from pixelwise.planning.augmentation_rules import choose_augmentation, choose_mosaic
-from pixelwise.planning.encoder_rules import choose_encoder, describe_sizes, fit_encoder, use_time
+from pixelwise.planning.encoder_rules import (
+    choose_encoder,
+    choose_encoder_training,
+    choose_encoder_weights,
+    choose_freeze_stride,
+    describe_sizes,
+    fit_encoder,
+    use_time,
+)
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
@@ -30,7 +38,8 @@ from pixelwise.planning.size_rules import (
     choose_eval_scale,
     choose_image_size,
     choose_start_size,
-    is_narrow,
+    enlarge,
+    starts_narrow,
 )
 from pixelwise.planning.timing import estimate_training_time
 from pixelwise.planning.view_rules import (
@@ -52,15 +61,14 @@ TARGET_IMAGES_GROWING = 8_000
 Both trainings take about as long, with their validations.
 """
 
+TARGET_IMAGES_NARROW = 14_500
+"""The same if images are smaller at the start, and a class is too narrow in them (docs/decisions.md)."""
+
 MAX_EPOCHS = 200
 """Maximum number of epochs of a plan."""
 
 TARGET_IMAGES_OF_TILES = 8_000
 """Target for tiles, in images of `MIN_IMAGE_SIZE` with as many pixels as all windows together (docs/decisions.md)."""
-
-MIN_IMAGES_TO_TRAIN_ENCODER = 24
-"""Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
-tiles, windows count as images."""
 
 MIN_STEPS_PER_EPOCH = 8
 """Minimum number of steps per epoch, which limits the batch size on small data sets."""
@@ -89,9 +97,9 @@ def make_plan(
     Args:
         report: the result of `inspect`.
         settings: fields of `Config` that the user gave. The other settings are chosen to fit them.
-        timed: measure a few training steps to estimate the duration on this machine. The size of the encoder and the
-            number of epochs depend on the measurement if they are not given, except for tiles (see `use_time`, and
-            `fit_encoder` for a time budget).
+        timed: measure a few training steps to estimate the duration on this machine. The sizes of the encoder and the
+            images and the number of epochs depend on the measurement if they are not given, except for tiles (see
+            `use_time`, and `fit_encoder` for a time budget).
         progress: reports the progress of the measured steps, see `Progress`.
 
     Returns:
@@ -128,15 +136,15 @@ def make_plan(
     config = Config.from_preset(base=chosen)
     check_class_weights(config.class_weights, data.classes)
     check_loss(config.loss, data.read_spec.task)
-    if "eval_scale" in reasons:
-        reasons["eval_scale"] += f": {config.eval_size} px"
     seconds = None
     if timed:
         estimate = partial(estimate_training_time, data, train_count=train_count, progress=progress)
-        facts = RuleInput(report, train_count, chosen)
+        facts = RuleInput(report, train_count, chosen, frozenset(given))
         changes, seconds = _fit_to_machine(config, given, facts, estimate)
         for name, decision in changes.items():
             chosen[name], reasons[name] = decision
+    if "eval_scale" in reasons:
+        reasons["eval_scale"] += f": {Config.from_preset(base=chosen).eval_size} px"
     if seconds is not None:
         reasons["epochs"] += f"; about {format_duration(seconds)} on this machine, estimated from a few steps"
         reasons["encoder"] += describe_sizes(chosen["encoder"], seconds)
@@ -151,7 +159,7 @@ def make_plan(
 def _fit_to_machine(
     config: Config, given: Mapping[str, Any], facts: RuleInput, estimate: Callable[[Config], float]
 ) -> tuple[dict[str, Decision], float | None]:
-    """Fit the encoder and the number of epochs to the speed of this machine.
+    """Fit the encoder, the sizes of the images and the number of epochs to the speed of this machine.
 
     Args:
         config: the settings of the plan.
@@ -163,12 +171,19 @@ def _fit_to_machine(
         The decisions that replace those of the plan, and the estimated duration. It is None with a time budget.
     """
     is_whole = config.view == "whole"
+    larger = enlarge(facts)
+    if larger:
+        sizes = {name: decision.value for name, decision in larger.items()}
+        batch = choose_batch_size(RuleInput(facts.report, facts.train_count, {**facts.settings, **sizes}))
+        larger = larger if batch.value == config.batch_size else {}  # else the memory does not suffice
     may_grow = is_whole and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
     if config.time_budget is not None:
-        fitting = fit_encoder(config, facts.train_count, _target_images(facts), estimate) if may_grow else None
-        return {} if fitting is None else {"encoder": fitting}, None
+        target = _target_images(facts)
+        changes = fit_encoder(config, facts.train_count, target, estimate, larger) if may_grow else {}
+        return changes, None
     may_lengthen = is_whole and "epochs" not in given and config.patience is None
-    return use_time(config, estimate, may_grow, may_lengthen, is_whole and _starts_narrow(facts))
+    is_narrow = is_whole and starts_narrow(facts)
+    return use_time(config, estimate, may_grow, may_lengthen, is_narrow, larger)
 
 
 def _check_given(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -206,8 +221,8 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to `MAX_EPOCHS`, so that the model is trained on enough images.
 
-    See `TARGET_IMAGES_SEEN` and `TARGET_IMAGES_GROWING`. For tiles, they are from 4 to `MAX_EPOCHS`, for as many pixels
-    as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
+    The targets are `TARGET_IMAGES_SEEN`, `TARGET_IMAGES_GROWING` and `TARGET_IMAGES_NARROW`. For tiles, the epochs are
+    from 4 to `MAX_EPOCHS`, for as many pixels as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
     Return None if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
@@ -224,14 +239,9 @@ def choose_epochs(facts: RuleInput) -> Decision | None:
 
 def _target_images(facts: RuleInput) -> int:
     """Return the target of the number of whole images that the model is trained on, each counted once per epoch."""
-    is_constant = facts.settings.get("start_size") is None
-    return TARGET_IMAGES_SEEN if is_constant or _starts_narrow(facts) else TARGET_IMAGES_GROWING
-
-
-def _starts_narrow(facts: RuleInput) -> bool:
-    """Return True if a class is too narrow in the smaller images at the start of the training."""
-    start = facts.settings.get("start_size")
-    return start is not None and is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE))))
+    if facts.settings.get("start_size") is None:
+        return TARGET_IMAGES_SEEN
+    return TARGET_IMAGES_NARROW if starts_narrow(facts) else TARGET_IMAGES_GROWING
 
 
 def choose_patience(facts: RuleInput) -> Decision | None:
@@ -241,28 +251,6 @@ def choose_patience(facts: RuleInput) -> Decision | None:
         return None
     patience = round(PATIENCE_FRACTION * epochs)
     return Decision(patience, f"few images: {epochs} epochs may be more than are needed")
-
-
-def choose_encoder_weights(facts: RuleInput) -> Decision:
-    """Choose the default pretrained weights of the encoder."""
-    weights = Config(encoder=facts.settings["encoder"]).encoder_weights
-    return Decision(weights, "pretrained weights need far fewer images than random ones")
-
-
-def choose_encoder_training(facts: RuleInput) -> Decision:
-    """Freeze a pretrained encoder if there are too few images to train it.
-
-    If a class is narrow even at the start of the training, the encoder trains from the first step (docs/decisions.md).
-    """
-    if facts.settings["encoder_weights"] == "none":
-        return Decision("auto", "the encoder starts from random weights")
-    is_tiled = facts.settings["view"] == "tiles"
-    count, items = (items_per_epoch(facts), "windows") if is_tiled else (facts.train_count, "images")
-    if count < MIN_IMAGES_TO_TRAIN_ENCODER:
-        return Decision("none", f"{count} {items} are too few to train the encoder")
-    if not is_tiled and _starts_narrow(facts):
-        return Decision("all", f"{count} images are enough; it trains from the first step, because a class is narrow")
-    return Decision("auto", f"{count} {items} are enough to train the encoder")
 
 
 def choose_val_fraction(facts: RuleInput) -> Decision | None:
@@ -286,6 +274,7 @@ RULES: dict[str, Rule] = {
     "patience": choose_patience,
     "encoder_weights": choose_encoder_weights,
     "encoder_training": choose_encoder_training,
+    "freeze_stride": choose_freeze_stride,
     "decoder": choose_decoder,
     "augmentation": choose_augmentation,
     "mosaic": choose_mosaic,

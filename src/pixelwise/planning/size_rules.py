@@ -3,7 +3,15 @@
 from pixelwise.config import START_SIZE_FRACTION, Config
 from pixelwise.data.analysis.inspection import DatasetReport
 from pixelwise.data.augmentations import source_size
-from pixelwise.data.input_size import HeightWidth, InputSize, map_sides, mean_side, to_plain
+from pixelwise.data.input_size import (
+    MAX_SIZE,
+    HeightWidth,
+    map_sides,
+    mean_side,
+    parse_size,
+    to_pair,
+    to_plain,
+)
 from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.rule import Decision, RuleInput
 from pixelwise.planning.view_rules import MIN_CLASS_WIDTH, choose_window_size
@@ -17,6 +25,9 @@ objects less accurate (docs/decisions.md)."""
 
 START_FACTOR = 0.75
 """Size of the images at the start of the training as a multiple of the image size (docs/decisions.md)."""
+
+LARGE_SIZE, LARGE_START_SIZE = 320, 224
+"""Image sizes in the training and at its start if the time suffices and no class is narrow (docs/decisions.md)."""
 
 MIN_START_SIZE = 128
 """Minimum size in pixels of the images at the start, if it is smaller than the image size."""
@@ -60,7 +71,7 @@ def choose_whole_size(facts: RuleInput) -> Decision:
     return Decision(size, f"{reason}: {pixels} (the target is {MIN_CLASS_WIDTH}), {width * mean_side(size):.0f} later")
 
 
-def _fit_size(side: float, report: DatasetReport) -> InputSize:
+def _fit_size(side: float, report: DatasetReport) -> int | HeightWidth:
     """Return the image size of about side · side pixels, with the aspect ratio of the images if all have the same.
 
     The sides are multiples of 32. They do not exceed those of the median image, but are at least the smallest of
@@ -84,6 +95,38 @@ def is_narrow(report: DatasetReport, side: float) -> bool:
     """
     widths = [stats.mean_width for stats in report.classes if stats.mean_width]
     return bool(widths) and min(widths) * (side + 16) < MIN_CLASS_WIDTH
+
+
+def starts_narrow(facts: RuleInput) -> bool:
+    """Return True if a class is too narrow in the smaller images at the start of the training."""
+    start = facts.settings.get("start_size")
+    return start is not None and is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE))))
+
+
+def enlarge(facts: RuleInput) -> dict[str, Decision]:
+    """Choose larger images for a machine that is fast enough (see `use_time`).
+
+    Args:
+        facts: the settings of the plan, and the names of those that the user gave.
+
+    Returns:
+        The sizes of the images, in the training and at its start. Empty if the images are not whole, a size is given or
+        follows from a narrow class, or the images of the data set are too small.
+    """
+    start = facts.settings.get("start_size")
+    sizes = ("image_size", "start_size", "batch_size")
+    if (
+        start is None
+        or not facts.given.isdisjoint(sizes)
+        or mean_side(to_pair(parse_size(start, 1, MAX_SIZE))) > MIN_IMAGE_SIZE
+    ):
+        return {}
+    sides = [_fit_size(side, facts.report) for side in (LARGE_SIZE, LARGE_START_SIZE)]
+    if mean_side(sides[0]) < LARGE_SIZE - 16:
+        return {}
+    reason = "larger images have more accurate edges, and a training with them ends in time"
+    first = f"the first {START_SIZE_FRACTION:.0%} of the training is faster with smaller images"
+    return {"image_size": Decision(sides[0], reason), "start_size": Decision(to_plain(sides[1]), first)}
 
 
 def choose_start_size(facts: RuleInput) -> Decision | None:

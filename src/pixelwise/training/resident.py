@@ -3,6 +3,7 @@
 import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from itertools import chain
 from typing import TYPE_CHECKING, TypeVar
 
@@ -74,6 +75,7 @@ class ResidentImages:
         self._tries_features = config.encoder_training == "none"
         self._encoder_tensors: list[Tensor] = []
         self._encoder_changes = 0
+        self._next_epoch: tuple[int, Iterator[Tensor]] | None = None
 
     def update(self) -> bool:
         """Build the tables that are missing, and the features again if a weight of the encoder has changed.
@@ -105,10 +107,22 @@ class ResidentImages:
         """
         assert self._tables is not None
         images, masks = self._tables
-        for draws in sampler:
-            rows = self._rows(draws)
+        epoch, rows_of_batches = self._next_epoch or (-1, iter(()))
+        self._next_epoch = None
+        if epoch != sampler.epoch:
+            rows_of_batches = self._start(sampler)
+        for rows in rows_of_batches:
             inputs = images.index_select(0, rows).permute(0, 3, 1, 2) if self.features is None else rows
             yield inputs, masks.index_select(0, rows)
+        # The device still computes the last steps. So it does not wait for these rows at the start of the next epoch.
+        following = copy(sampler)
+        following.epoch += 1
+        self._next_epoch = following.epoch, self._start(following)
+
+    def _start(self, sampler: EpochSampler) -> Iterator[Tensor]:
+        """Return the row numbers of the batches of an epoch. Those of the first batch are on the device already."""
+        batches = iter(sampler)
+        return chain([self._rows(next(batches))], map(self._rows, batches))
 
     def _rows(self, draws: Sequence[tuple[int, int]]) -> Tensor:
         """Return the row numbers of items, which the device receives without waiting."""

@@ -281,7 +281,8 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     total = sum(parameter.numel() for parameter in parameters)
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     if config.encoder_training == "none" or trainable == 0:
-        text = f"encoder: none of its {total:,} weights train (`encoder_training` none)"
+        cause = "`encoder_training` none" if config.encoder_training == "none" else "`freeze_stride`"
+        text = f"encoder: none of its {total:,} weights train ({cause})"
         is_random = config.encoder_weights == "none" and config.start_from is None
         return (
             f"{text}, and all are random (`encoder_weights` none); train it, or choose weights" if is_random else text
@@ -292,6 +293,8 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     text = f"encoder: {trainable:,} of its {total:,} weights train, {start}"
     if config.freeze_depthwise:
         text += "; depthwise convolutions do not (`freeze_depthwise`), their gradients are slow on a CPU"
+    if config.freeze_stride:
+        text += f"; layers up to a stride of {config.freeze_stride} px do not (`freeze_stride`), which saves time"
     if config.freeze_batchnorm:
         text += "; batch norms keep their pretrained statistics (`freeze_batchnorm`)"
     return text
