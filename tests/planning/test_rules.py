@@ -133,6 +133,7 @@ class TestUsingTheTime:
         assert (plan.settings["image_size"], plan.settings["start_size"]) == (320, 224)
         assert plan.reasons["image_size"].startswith("larger images have more accurate edges")
         assert plan.reasons["eval_scale"].endswith(": 384 px")
+        assert plan.reasons["batch_size"].startswith("2.3 GiB of ")
         assert plan.reasons["epochs"].startswith("31 by default; 27 fit in 9 min; about 9 min")
         assert plan.seconds is not None and plan.seconds <= 540
         assert self.plan_for(monkeypatch, 1).settings["epochs"] == 62, "at most twice the default"

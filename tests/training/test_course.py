@@ -98,6 +98,16 @@ class TestTimedCourse:
         assert simulation.fractions[-2] > 0.9, "the schedule does not end with a jump"
         assert simulation.validated[-1], "the last model is validated"
 
+    def test_validations_take_at_most_a_tenth_of_the_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        simulation = Simulation(monkeypatch, **CASES["many epochs"])  # 1 s for a validation, and 2 s for an epoch
+        simulation.run()
+        *validated, last = simulation.validated
+        assert 27 <= sum(validated) <= 30 and last
+        assert True in validated[:4] and True in validated[-4:], "they are spread over the time"
+        short = Simulation(monkeypatch, **CASES["many epochs"] | {"validation": 0.1})
+        short.run()
+        assert all(short.validated)
+
     @pytest.mark.parametrize("factor", [0.3, 3.0])
     def test_it_ends_on_time_if_the_speed_changes(self, factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
         simulation = Simulation(monkeypatch, **CASES["many epochs"])

@@ -163,6 +163,8 @@ class Encoder(nn.Module):
             features = self._run_backbone(self._example())[:count]
             total = torch.stack([feature.sum() for feature in features]).sum()
         self.train(training)
+        if not total.requires_grad:  # these features have no weights
+            return []
         parameters = list(self.parameters())
         gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         used = zip(parameters, gradients, strict=True)

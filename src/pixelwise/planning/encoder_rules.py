@@ -72,7 +72,7 @@ def choose_encoder_training(facts: RuleInput) -> Decision:
 def choose_freeze_stride(facts: RuleInput) -> Decision | None:
     """Freeze the shallow layers of a pretrained encoder on a CPU. Return None if all layers train, or none.
 
-    They have the largest outputs, so their gradients take a third of a step. For tiles and for images with other than
+    They have the largest outputs, so their gradients take a quarter of a step. For tiles and for images with other than
     three channels, this was not measured, so all layers train.
     """
     settings, is_color = facts.settings, facts.report.data.read_spec.channels == 3
@@ -81,7 +81,7 @@ def choose_freeze_stride(facts: RuleInput) -> Decision | None:
     if not (is_cpu and trains and is_color and settings["view"] == "whole"):
         return None
     stride = _NARROW_STRIDE if starts_narrow(facts) else _STRIDE
-    return Decision(stride, "a step takes a third less time, and pretrained shallow layers are as good")
+    return Decision(stride, "steps take a quarter less time, and masks are as good as if all layers train")
 
 
 def fit_encoder(

@@ -175,7 +175,8 @@ def _fit_to_machine(
     if larger:
         sizes = {name: decision.value for name, decision in larger.items()}
         batch = choose_batch_size(RuleInput(facts.report, facts.train_count, {**facts.settings, **sizes}))
-        larger = larger if batch.value == config.batch_size else {}  # else the memory does not suffice
+        # Otherwise, the memory does not suffice for larger images.
+        larger = larger | {"batch_size": batch} if batch.value == config.batch_size else {}
     may_grow = is_whole and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
     if config.time_budget is not None:
         target = _target_images(facts)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 _FINAL_DRAWINGS = 2.0
 """Estimated duration of the work after the last validation, divided by the longest after an earlier epoch."""
 
+_VALIDATED_FRACTION = 0.1
+"""Maximum duration of all validations so far as a fraction of a time budget so far. The last one is made anyway."""
+
 
 class Course:
     """The course of a training with a given number of epochs.
@@ -94,6 +97,7 @@ class TimedCourse(Course):
     The position in the training is a fraction of the time. Each step moves it toward 1: by the time of the step,
     divided by the time that was left for steps. So it reaches 1 when the time ends, at any speed and with any pauses.
     The time for the last validation and for the last files and images is reserved. It is estimated from earlier ones.
+    Epochs are not validated if validations would take more than a tenth of the time so far.
 
     The process with rank 0 decides for all processes.
 
@@ -113,7 +117,7 @@ class TimedCourse(Course):
         self._fabric: Fabric | None = None
         self._steps, self._last, self._step_seconds = 0, 0.0, 0.0
         self._validation_steps = self._final_passes = 0.0
-        self._validation = self._epoch_end = 0.0
+        self._validation = self._validations = self._epoch_end = 0.0
         self._is_validated = True
 
     def resume(self, seconds: float) -> None:
@@ -151,10 +155,11 @@ class TimedCourse(Course):
         return bool(self._agree(float(starts))[0])
 
     def validates(self) -> bool:
-        """Return False if too little time for steps would be left between this validation and the last one."""
-        left = self._left()
+        """Return False if validations would take too much of the time, so far or until the last one."""
+        left, duration = self._left(), self._validation_seconds()
         ends = self.is_over or left <= self._step_seconds
-        self._is_validated = bool(self._agree(float(ends or left > 1.5 * self._validation_seconds()))[0])
+        is_short = left > 1.5 * duration and self._validations + duration <= _VALIDATED_FRACTION * self.seconds
+        self._is_validated = bool(self._agree(float(ends or is_short))[0])
         return self._is_validated
 
     def trains_decoder_only(self, epoch: int) -> bool:
@@ -175,6 +180,7 @@ class TimedCourse(Course):
     def record_validation(self, seconds: float) -> None:
         """Record the duration of a validation in seconds."""
         self._validation = max(seconds, 0.7 * self._validation)
+        self._validations += seconds
 
     def record_epoch_end(self, seconds: float) -> None:
         """Record the duration in seconds of the work after a validation. The longest one counts: it included images."""

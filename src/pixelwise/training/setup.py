@@ -293,7 +293,7 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
     text = f"encoder: {trainable:,} of its {total:,} weights train, {start}"
     if config.freeze_depthwise:
         text += "; depthwise convolutions do not (`freeze_depthwise`), their gradients are slow on a CPU"
-    if config.freeze_stride:
+    if config.freeze_stride >= model.encoder.reductions[0]:
         text += f"; layers up to a stride of {config.freeze_stride} px do not (`freeze_stride`), which saves time"
     if config.freeze_batchnorm:
         text += "; batch norms keep their pretrained statistics (`freeze_batchnorm`)"

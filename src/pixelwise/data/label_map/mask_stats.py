@@ -158,9 +158,8 @@ def _is_lossless_webp(image: Image.Image) -> bool:
 def _count_values(values: np.ndarray) -> tuple[dict[int, int], int]:
     """Return value → number of pixels for the most frequent values, sorted by value, and `MaskStats.numbered`."""
     if values.dtype == np.uint8:
-        counts = np.bincount(values.ravel(), minlength=256)
-        present = counts.nonzero()[0]
-        counts = counts[present]
+        total = sorted(count_values(values).items())
+        present, counts = (np.array(column) for column in zip(*total, strict=True))
     else:
         present, counts = np.unique(values, return_counts=True)
     frequent = np.argsort(-counts, kind="stable")[:MAX_VALUES_PER_MASK]
