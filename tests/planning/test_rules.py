@@ -122,10 +122,13 @@ class TestUsingTheTime:
 
     def test_a_narrow_class_gets_a_larger_encoder_for_a_little_more_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
-        assert plan.settings["encoder"] == "tf_efficientnet_lite1" and plan.seconds == pytest.approx(1100)
+        assert plan.settings["encoder"] == "tf_efficientnet_lite2" and plan.seconds == pytest.approx(1300)
         assert plan.reasons["encoder"].startswith(
-            "size m, because a class is narrow; a training takes 1.10 times as long as size s"
+            "size l, because a class is narrow; a training takes 1.30 times as long as size s"
         )
+        monkeypatch.setattr("pixelwise.planning.encoder_rules.MAX_COST", 1.2)
+        plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
+        assert plan.settings["encoder"] == "tf_efficientnet_lite1", "a training with size l takes too long"
 
     def test_larger_images_come_before_more_epochs(self, monkeypatch: pytest.MonkeyPatch) -> None:
         plan = self.plan_for(monkeypatch, 310)

@@ -19,7 +19,7 @@ MIN_BUDGET = 300.0
 TARGET_SECONDS = 540.0
 """Estimated duration in seconds up to which a plan uses a larger encoder and more epochs (docs/decisions.md)."""
 
-MAX_COST = 1.25
+MAX_COST = 1.5
 """Duration of a training with a larger encoder divided by that with the smallest, up to which a plan for a narrow class
 uses the larger encoder above `TARGET_SECONDS` too (docs/decisions.md)."""
 
