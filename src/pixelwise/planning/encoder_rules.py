@@ -24,10 +24,10 @@ MAX_COST = 1.5
 uses the larger encoder above `TARGET_SECONDS` too (docs/decisions.md)."""
 
 MAX_LENGTHENING = 2.0
-"""Maximum number of epochs of a plan divided by the minimum number."""
+"""Maximum number of epochs of a plan divided by the default number."""
 
 MIN_SHORTENING = 0.85
-"""Minimum number of epochs with larger images divided by the minimum number for smaller ones (docs/decisions.md)."""
+"""Minimum number of epochs with larger images divided by the default number (docs/decisions.md)."""
 
 MIN_IMAGES_TO_TRAIN_ENCODER = 24
 """Minimum number of training images to train the encoder. With fewer images, its pretrained weights are frozen. For
@@ -136,7 +136,7 @@ def use_time(
     """Use the time up to `TARGET_SECONDS` for a larger encoder, then for larger images and for more epochs.
 
     Args:
-        config: the settings of the plan, with the minimum number of epochs.
+        config: the settings of the plan, with the default number of epochs.
         estimate: a function (settings) → estimated duration of a training in seconds. It is called for these settings,
             and for each encoder that may fit.
         may_grow: True if the encoder is the smallest of `MODEL_SIZES` and can be replaced.
@@ -179,9 +179,8 @@ def use_time(
             changes |= larger
             epochs, seconds = shortest.epochs, measured
     if may_lengthen:
-        fitting = int(min(epochs * TARGET_SECONDS / seconds, config.epochs * MAX_LENGTHENING))
-        seconds *= max(fitting, epochs) / epochs
-        epochs = max(fitting, epochs)
+        fitting = max(epochs, int(min(epochs * TARGET_SECONDS / seconds, config.epochs * MAX_LENGTHENING)))
+        epochs, seconds = fitting, seconds * fitting / epochs
     if epochs != config.epochs:
         changes["epochs"] = Decision(epochs, f"{config.epochs} by default; {epochs} fit in {target}")
     return changes, seconds

@@ -125,8 +125,7 @@ def enlarge(facts: RuleInput) -> dict[str, Decision]:
     if mean_side(sides[0]) < LARGE_SIZE - 16:
         return {}
     reason = "larger images have more accurate edges, and a training with them ends in time"
-    first = f"the first {START_SIZE_FRACTION:.0%} of the training is faster with smaller images"
-    return {"image_size": Decision(sides[0], reason), "start_size": Decision(to_plain(sides[1]), first)}
+    return {"image_size": Decision(sides[0], reason), "start_size": _start_with(sides[1])}
 
 
 def choose_start_size(facts: RuleInput) -> Decision | None:
@@ -137,9 +136,12 @@ def choose_start_size(facts: RuleInput) -> Decision | None:
     start = map_sides(lambda side: max(32 * round(side * START_FACTOR / 32), MIN_START_SIZE), size)
     if mean_side(start) >= mean_side(size):
         return None
-    return Decision(
-        to_plain(start), f"the first {START_SIZE_FRACTION:.0%} of the training is faster with smaller images"
-    )
+    return _start_with(start)
+
+
+def _start_with(size: int | HeightWidth) -> Decision:
+    reason = f"the first {START_SIZE_FRACTION:.0%} of the training is faster with smaller images"
+    return Decision(to_plain(size), reason)
 
 
 def choose_eval_scale(facts: RuleInput) -> Decision | None:
