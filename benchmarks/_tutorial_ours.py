@@ -88,11 +88,20 @@ class KeepWeights(Callback):
 
 
 class StopAtTarget(Callback):
-    """Scores the test split after each epoch, outside the timed training, and stops when it reaches the target."""
+    """Scores the test split after each epoch, outside the timed training, and stops when it reaches the target.
+
+    Attributes:
+        curve: the time and the score of each epoch.
+        load_seconds: seconds before the first step: the images are read, and the model is made.
+    """
 
     def __init__(self, split: TestSplit, target: float) -> None:
         self.split, self.target = split, target
         self.curve: list[dict[str, Any]] = []
+        self.load_seconds = 0.0
+
+    def on_train_start(self, state: TrainState) -> None:
+        self.load_seconds = time.monotonic() - state.started
 
     def on_epoch_end(self, state: TrainState) -> None:
         row = state.history[-1]
@@ -158,7 +167,7 @@ def until(turns: Turns, data: str, out: str, settings: dict[str, Any], miou: flo
     stop = StopAtTarget(TestSplit(dataset, config.image_size), miou)
     train(dataset, f"{out}/run", [stop], **settings)
     seconds = stop.curve[-1]["train_seconds"] if stop.reached else None
-    turns.report(seconds=seconds, epochs=config.epochs, curve=stop.curve)
+    turns.report(seconds=seconds, load_seconds=stop.load_seconds, epochs=config.epochs, curve=stop.curve)
 
 
 def train(dataset: pw.DatasetIndex, out: str, callbacks: list[Callback], **settings: Any) -> pw.Run:

@@ -38,14 +38,20 @@ from _peak_memory import peak_memory
 HERE = Path(__file__).resolve().parent
 GIB = 2**30
 BATCH_SIZE = 64
+FAST_EPOCHS = 32
 
 
 class Bench:
-    """The arguments, functions that start the sides, and the measurements so far."""
+    """The arguments, functions that start the sides, and the measurements so far.
+
+    Attributes:
+        peer_load_seconds: seconds in which the peer read its images, after `peer_curve`. None if they are not known.
+    """
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         self.arguments = arguments
         self.figures: dict[str, Any] = {}
+        self.peer_load_seconds: float | None = None
 
     def ours(self, job: str, settings: dict[str, Any], **more: Any) -> Child | Local:
         """Start pixelwise's side with a job of _tutorial_ours.py."""
@@ -89,7 +95,8 @@ class Bench:
                 command = (arguments.peer_script, arguments.data, arguments.weights, arguments.steps, path)
                 with self.theirs(*command) as peer:
                     peer.finish()
-            curve = json.loads(path.read_text(encoding="utf-8"))["curve"]
+            content = json.loads(path.read_text(encoding="utf-8"))
+            curve, self.peer_load_seconds = content["curve"], content.get("load_s")
         self.figures["peer"] = {"measured_in_this_run": arguments.peer_json is None, "curve": curve}
         points = [point for point in curve if point["step"] <= arguments.steps]
         if not points:
@@ -202,7 +209,10 @@ def miou_findings(what: str, results: list[dict[str, Any]]) -> list[Finding]:
 
 
 def until(bench: Bench) -> list[Finding]:
-    """Measure the seconds of training until the test split's mIoU is TensorFlow's best."""
+    """Measure the seconds of training until the test split's mIoU is TensorFlow's best.
+
+    Each ratio is given with and without the time to read and decode the images.
+    """
     if not bench.has_curve:
         say("  left out: --peer-json, or --peer-script and --peer-python, are needed")
         return []
@@ -211,20 +221,28 @@ def until(bench: Bench) -> list[Finding]:
     bench.figures["until"] = {"target": best["miou"], "their_seconds": best["train_s"], "runs": {}}
     findings = []
     short = bench.arguments.short_epochs
-    for name, settings in (("its own epochs", {}), (f"`--epochs {short}`", {"epochs": short})):
-        results = over_seeds(bench, "until", {"preset": "default"} | settings, miou=best["miou"])
+    runs = {
+        "`--preset default`": {"preset": "default"},
+        f"`--preset default --epochs {short}`": {"preset": "default", "epochs": short},
+        f"`--preset fast --epochs {FAST_EPOCHS}`": {
+            "preset": "fast",
+            "epochs": 1 if bench.arguments.quick else FAST_EPOCHS,
+        },
+    }
+    for name, settings in runs.items():
+        results = over_seeds(bench, "until", settings, miou=best["miou"])
         bench.figures["until"]["runs"][name] = results
         reached = [result["seconds"] for result in results if result["seconds"] is not None]
-        what = (
-            f"seconds of training until TensorFlow's best test mIoU, TensorFlow divided by `--preset default`"
-            f" ({name}){earlier}"
-        )
+        what = f"seconds of training until TensorFlow's best test mIoU, TensorFlow divided by {name}{earlier}"
         if len(reached) < len(results):
             measured = f"reached by {len(reached)} of {len(results)} seeds"
             findings.append(Finding(what, measured))
             continue
         theirs, ours = best["train_s"], median(reached)
         measured = f"{theirs / ours:.1f}× ({theirs:.0f} s over {ours:.1f} s; slowest seed {max(reached):.1f} s)"
+        if bench.peer_load_seconds is not None:
+            load = median(result["load_seconds"] for result in results)
+            measured += f"; with reading the images {(theirs + bench.peer_load_seconds) / (ours + load):.1f}×"
         findings.append(Finding(what, measured))
     return findings
 

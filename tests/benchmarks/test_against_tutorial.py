@@ -31,7 +31,7 @@ for step in range(int(steps)):
     time.sleep(0.001)
     model.train_on_batch(step)
 points = [{"step": step, "train_s": step * 2.0, "miou": step / 1e6, "accuracy": 0.5} for step in (25, 50)]
-Path(out).write_text(json.dumps({"curve": points}))
+Path(out).write_text(json.dumps({"load_s": 7.0, "curve": points}))
 """
 
 
@@ -62,8 +62,8 @@ def test_the_peer_takes_turns_and_its_curve_is_the_target(
     assert rates["prediction"]["ours"] == [40.0, 40.0]
     assert content["until"]["target"] == 25 / 1e6  # of the first 25 steps
     rows = content["table"][1:]
-    assert [row[0].endswith("divided by TensorFlow") for row in rows] == [True] * 3 + [False] * 2
-    assert all("× (50 s over " in row[1] for row in rows[3:])
+    assert [row[0].endswith("divided by TensorFlow") for row in rows] == [True] * 3 + [False] * 3
+    assert all("× (50 s over " in row[1] and "; with reading the images " in row[1] for row in rows[3:])
 
 
 def test_ratio_is_computed_for_each_pair_of_turns(script: Callable[[str], Any]) -> None:

@@ -40,6 +40,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "freeze_depthwise": (["--no-freeze-depthwise"], False),
     "freeze_batchnorm": (["--freeze-batchnorm"], True),
     "freeze_stride": (["--freeze-stride", "8"], 8),
+    "kept_versions": (["--kept-versions", "3"], 3),
     "decoder": (["--decoder", "pix2pix"], "pix2pix"),
     "start_from": (["--from", "runs/pets"], "runs/pets"),
     "epochs": (["--epochs", "3"], 3),

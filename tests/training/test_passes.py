@@ -48,7 +48,7 @@ def make_setup(model: Limited, batch_size: int = 8, image_size: int = 64, world_
         optimizer=torch.optim.SGD(model.parameters(), lr=1.0),
         pass_size=None,
         graphs=None,
-        resident=None,
+        feature_table=None,
     )
 
 

@@ -57,6 +57,14 @@ class ModelSettings(BaseModel):
         default=0,
         ge=0,
     )
+    kept_versions: int | None = setting(
+        "Model",
+        "On a CPU, number of augmented versions of each image that epochs in which only the decoder trains use in "
+        "turn. The encoder's features are kept, up to 1 GiB, so these epochs are faster. 0 for new versions in each "
+        "epoch. By default 2 for a pretrained encoder on a CPU whose decoder trains first.",
+        default=None,
+        ge=0,
+    )
     decoder: ComponentSpec = setting("Model", "Decoder, from features to logits.", default="fpn")
     start_from: str | None = setting(
         "Model",

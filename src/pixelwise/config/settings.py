@@ -220,6 +220,7 @@ class Config(MachineSettings, TrainingSettings, ModelSettings, DataSettings):
             self.encoder_training,
             self.freeze_depthwise,
             self.freeze_batchnorm,
+            self.kept_versions,
             pretrained=self.encoder_weights != "none" or self.start_from is not None,
             device_type=device_type,
         )

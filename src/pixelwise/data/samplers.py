@@ -8,6 +8,9 @@ import torch
 from pixelwise.data.io.tar_shard import MAX_SHARDS
 from pixelwise.errors import ConfigError
 
+_VERSION_SEEDS = 1 << 61
+"""Smallest seed of the versions of images. The seeds of the order of the images are smaller."""
+
 
 class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
     """A sampler of batches of (index, seed) for one process. All processes together draw each image once per epoch.
@@ -26,6 +29,7 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
 
     Attributes:
         epoch: index of the epoch, to be set before each epoch. Epochs have different orders and seeds.
+        versions: number of seeds of each image, which epochs use in turn. 0 for other seeds in each epoch.
 
     Raises:
         ConfigError: A batch or the data set has less than one image per process.
@@ -39,13 +43,22 @@ class EpochSampler(torch.utils.data.Sampler[list[tuple[int, int]]]):
             )
         self.length, self.batch_size, self.seed = length, batch_size, seed
         self.rank, self.world_size = rank, world_size
-        self.epoch = 0
+        self.epoch = self.versions = 0
+
+    def version_of(self, index: int) -> int:
+        """Return the version of an image in this epoch, from 0 to `versions` - 1."""
+        return (self.epoch + index) % self.versions
 
     def global_batches(self) -> list[list[tuple[int, int]]]:
         """Return the global batches of this epoch."""
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         order = torch.randperm(self.length, generator=generator).tolist()
-        seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
+        if self.versions:
+            of_versions = torch.Generator().manual_seed(_VERSION_SEEDS + self.seed)
+            table = torch.randint(2**62, (self.versions, self.length), generator=of_versions).tolist()
+            seeds = [table[self.version_of(index)][index] for index in order]
+        else:
+            seeds = torch.randint(2**62, (self.length,), generator=generator).tolist()
         draws = iter(zip(order, seeds, strict=True))
         return [list(islice(draws, size)) for size in self.global_sizes()]
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -125,15 +126,32 @@ def update_weights(setup: TrainingSetup) -> None:
 
 
 def _batches(setup: TrainingSetup) -> Iterator[Batch]:
-    """Yield the batches of this process on its device, see `Batch`.
+    """Yield the batches of this process on its device, see `Batch`."""
+    if setup.resident is not None and setup.resident.update():
+        yield from setup.resident.batches(setup.sampler)
+    elif setup.kept is not None and setup.kept.start_epoch(setup.sampler.epoch):
+        yield from setup.kept.batches(partial(_loaded_batches, setup))
+    else:
+        yield from _changed_batches(setup)
+
+
+def _changed_batches(setup: TrainingSetup) -> Iterator[Batch]:
+    """Yield the loader's batches with mosaics.
 
     They have `start_size` at the start of the training, see `Course.uses_start_size`.
     """
-    if setup.resident is not None and setup.resident.update():
-        yield from setup.resident.batches(setup.sampler)
-        return
+    config, generator = setup.config, _mosaic_generator(setup)
+    for images, masks in _loaded_batches(setup):
+        if config.mosaic:
+            images, masks = join_batch(images, masks, config.mosaic, generator)
+        if config.start_size is not None and setup.course.uses_start_size(setup.sampler.epoch):
+            images, masks = resize_batch(images, masks, to_pair(config.start_size))
+        yield images, masks
+
+
+def _loaded_batches(setup: TrainingSetup) -> Iterator[Batch]:
+    """Yield the loader's batches, on the device."""
     device, iterator = setup.fabric.device, iter(setup.loader)
-    generator = _mosaic_generator(setup)
     while True:
         # Load with one thread, because operations on a single image are too small to split among several.
         with single_thread():
@@ -141,11 +159,6 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
         if batch is None:
             return
         images, masks = (tensor.to(device, non_blocking=True) for tensor in batch)
-        if setup.config.mosaic:
-            images, masks = join_batch(images, masks, setup.config.mosaic, generator)
-        size = setup.config.start_size
-        if size is not None and setup.course.uses_start_size(setup.sampler.epoch):
-            images, masks = resize_batch(images, masks, to_pair(size))
         yield images, masks
 
 

@@ -22,7 +22,7 @@ T = TypeVar("T")
 Batch = tuple[Tensor, Tensor]
 """The images of this process, (N, channels, H, W) uint8, and their masks, see `Loss`.
 
-If `ResidentImages` has features, the row numbers of the images, (N,) int64, are in the place of the images.
+If the training has a `feature_table`, its row numbers, (N,) int64, are in the place of the images.
 """
 
 
@@ -71,7 +71,7 @@ def add_gradients(setup: TrainingSetup, batches: Sequence[Batch], global_size: i
 
 def _compute_logits(setup: TrainingSetup, images: Tensor) -> Tensor:
     """Return the logits of the images of a `Batch`, (N, C, H, W) float32."""
-    features = None if setup.resident is None else setup.resident.features
+    features = setup.feature_table
     if features is None:
         return setup.ddp_model(images)
     with setup.fabric.autocast():

@@ -193,6 +193,7 @@ def settle_encoder_training(config: Config, device_type: str) -> Config:
         encoder_training=encoder.mode,
         freeze_depthwise=encoder.freeze_depthwise,
         freeze_batchnorm=encoder.freeze_batchnorm,
+        kept_versions=encoder.kept_versions,
     )
 
 

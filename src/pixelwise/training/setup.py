@@ -25,11 +25,13 @@ from pixelwise.losses import Loss, check_loss, get_loss
 from pixelwise.losses.class_weights import check_class_weights, compute_class_weights
 from pixelwise.losses.custom import adapt_loss, move_loss, takes_pixel_weights
 from pixelwise.losses.partial import merge_possible_classes
+from pixelwise.models.feature_table import FeatureTable
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runs.checkpoint import Checkpoint, rng_states
 from pixelwise.runtime.progress import Progress
 from pixelwise.training.course import Course, paused_epochs
 from pixelwise.training.data import build_sampler, channel_statistics, open_datasets
+from pixelwise.training.kept_features import KeptFeatures, make_kept_features
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
 from pixelwise.training.resident import ResidentImages, make_resident_images
 from pixelwise.training.start_from import start_model
@@ -97,6 +99,7 @@ class TrainingSetup:
         course: the times of the validations and of the end.
         graphs: CUDA graphs of the training steps, or None if they are not used.
         resident: the training images in the memory of the GPU, or None if `loader` reads them.
+        kept: the features of a few versions of the training images, or None if none are kept.
         pass_size: maximum number of images in one pass through the model, see `run_in_parts`. None for no limit.
         step: number of optimizer steps so far.
         train_seconds: seconds spent in training steps so far, without validation.
@@ -116,9 +119,17 @@ class TrainingSetup:
     course: Course
     graphs: StepGraphs | None = None
     resident: ResidentImages | None = None
+    kept: KeptFeatures | None = None
     pass_size: int | None = field(default=None, init=False)
     step: int = field(default=0, init=False)
     train_seconds: float = field(default=0.0, init=False)
+
+    @property
+    def feature_table(self) -> FeatureTable | None:
+        """The features of the images, if those of the current epoch are kept."""
+        if self.resident is not None:
+            return self.resident.features
+        return None if self.kept is None else self.kept.table
 
     def checkpoint(self, epoch: int) -> Checkpoint:
         """Return the state after an epoch."""
@@ -194,6 +205,7 @@ def build_training(
         course=course,
         graphs=graphs,
         resident=make_resident_images(train_set, model, config, fabric, graphs) if uses_resident else None,
+        kept=make_kept_features(model, config, fabric, course, sampler),
     )
 
 
