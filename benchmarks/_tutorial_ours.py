@@ -3,11 +3,14 @@
 import copy
 import functools
 import math
+import os
 import statistics
 import tempfile
 import time
 from typing import Any
+from unittest.mock import patch
 
+import timm  # noqa: F401  TensorFlow's imports are not measured either
 import torch
 from _common import Job, Turns, run_side, say
 
@@ -161,11 +164,15 @@ def within(
 
 
 def until(turns: Turns, data: str, out: str, settings: dict[str, Any], miou: float) -> None:
-    """Train until the mean IoU of the test split is `miou`, at most for the settings' number of epochs."""
+    """Train until the mean IoU of the test split is `miou`, at most for the settings' number of epochs.
+
+    The training begins with an empty cache of images.
+    """
     dataset = pw.load_dataset(data)
     config = pw.Config.from_preset(**settings)
     stop = StopAtTarget(TestSplit(dataset, config.image_size), miou)
-    train(dataset, f"{out}/run", [stop], **settings)
+    with patch.dict(os.environ, {"PIXELWISE_CACHE": f"{out}/cache"}):
+        train(dataset, f"{out}/run", [stop], **settings)
     seconds = stop.curve[-1]["train_seconds"] if stop.reached else None
     turns.report(seconds=seconds, load_seconds=stop.load_seconds, epochs=config.epochs, curve=stop.curve)
 

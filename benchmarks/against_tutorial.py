@@ -38,7 +38,7 @@ from _peak_memory import peak_memory
 HERE = Path(__file__).resolve().parent
 GIB = 2**30
 BATCH_SIZE = 64
-FAST_EPOCHS = 32
+FAST_EPOCHS = 24
 
 
 class Bench:
