@@ -62,6 +62,20 @@ def test_a_measurement_finds_the_idle_cores(busy: float, threads: int, monkeypat
     assert machine.threads == threads and machine.slept == pytest.approx(0.4)
 
 
+def test_other_work_is_done_during_a_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine(monkeypatch)
+    machine.busy = 7
+    apply_thread_policy(wait=False)
+    assert machine.threads == 4 and machine.slept == 0
+    machine.advance(0.3, 1)
+    follow_idle_cores()
+    assert machine.threads == 1 and machine.slept == pytest.approx(0.1)
+    machine.busy = 0
+    machine.advance(5, 1)
+    follow_idle_cores()
+    assert machine.threads == 1, "the next measurement is ten seconds later"
+
+
 def test_a_training_follows_the_load_of_other_programs(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(monkeypatch)
     machine.busy = 7

@@ -75,32 +75,47 @@ class ThreadTuner:
     def __init__(self, max_threads: int) -> None:
         self.max_threads = 1 if "OMP_NUM_THREADS" in os.environ else max_threads
         self._meter = IdleCoreMeter()
+        self._started: float | None = None
+
+    def start(self) -> None:
+        """Begin a measurement of the idle cores. `update` ends it."""
+        self._meter, self._started = IdleCoreMeter(), time.monotonic()
 
     def measure(self) -> None:
         """Measure the idle cores for 0.4 seconds and set the thread count."""
-        if self.max_threads > 1:
-            self._meter = IdleCoreMeter()
-            time.sleep(_MEASURED_SECONDS)
-            self.update(min_seconds=0.0)
+        self.start()
+        self.update()
 
     def update(self, min_seconds: float = 10.0) -> None:
         """Set the thread count from the CPU time of other processes since the previous measurement.
 
+        After `start`, wait until its measurement has taken 0.4 seconds.
+
         Args:
             min_seconds: do nothing if the previous measurement was less than this many seconds ago.
         """
+        if self.max_threads > 1 and self._started is not None:
+            time.sleep(max(0.0, self._started + _MEASURED_SECONDS - time.monotonic()))
+            self._started, min_seconds = None, 0.0
         if self.max_threads > 1 and self._meter.measure(min_seconds):
             torch.set_num_threads(min(self.max_threads, max(1, self._meter.idle or 1)))
 
 
-def apply_thread_policy() -> None:
-    """Set torch's thread count by the policy of `configure`. The policy "idle" first measures for 0.4 seconds."""
+def apply_thread_policy(wait: bool = True) -> None:
+    """Set torch's thread count by the policy of `configure`. The policy "idle" first measures for 0.4 seconds.
+
+    Args:
+        wait: if False, other work can be done during the measurement. The next `follow_idle_cores` ends it.
+    """
     global _tuner
     policy = thread_policy()
     if policy == "idle":
         # The upper limit is torch's thread count before its first change.
         _tuner = _tuner or ThreadTuner(torch.get_num_threads())
-        _tuner.measure()
+        if wait:
+            _tuner.measure()
+        else:
+            _tuner.start()
     elif policy is not None:
         torch.set_num_threads(policy)
 

@@ -34,7 +34,7 @@ def is_only_process() -> bool:
     return process_count() == 1
 
 
-def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
+def launch_fabric(device: str, precision: str = "32-true", wait: bool = True) -> "Fabric":
     """Connect this process with the others that `torchrun` started.
 
     A single process has `fabric.global_rank` 0 and `fabric.world_size` 1.
@@ -42,6 +42,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
     Args:
         device: see `pixelwise.runtime.device.resolve_device`.
         precision: "32-true", "bf16-mixed", or "auto" for the faster of them on the device.
+        wait: see `apply_thread_policy`.
 
     Returns:
         The Fabric, through which the processes communicate.
@@ -53,7 +54,7 @@ def launch_fabric(device: str, precision: str = "32-true") -> "Fabric":
     from lightning_fabric import Fabric
 
     torch_device = resolve_device(device)
-    apply_thread_policy()
+    apply_thread_policy(wait)
     world_size, local_size = process_count(), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     with _warnings_only("lightning_fabric"):
         fabric = Fabric(

@@ -162,7 +162,7 @@ def _launch(
     """Return the run with its final settings, and the device, the precision and the processes."""
     config = add_specs(run.config, callbacks, loggers)
     check_specs(config)
-    fabric = launch_fabric(config.device, config.precision)
+    fabric = launch_fabric(config.device, config.precision, wait=False)
     return Run(run.path, settle_encoder_training(config, fabric.device.type), run.preset), fabric
 
 
