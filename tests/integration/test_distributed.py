@@ -197,6 +197,6 @@ def test_more_processes_than_images_are_an_error(
     pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fabric = SimpleNamespace(world_size=4, is_global_zero=True, device=torch.device("cpu"))
-    monkeypatch.setattr(trainer, "launch_fabric", lambda *_: fabric)
+    monkeypatch.setattr(trainer, "launch_fabric", lambda *_, **__: fabric)
     with pytest.raises(ConfigError, match=r"4 processes need at least one image each, but a batch has 3.*start fewer"):
         pw.train(pets, tmp_path / "run", batch_size=3, val_fraction=0.5)
