@@ -10,6 +10,9 @@ from torch import Tensor
 from pixelwise.runs.metrics_file import Row
 from pixelwise.runs.run_dir import Run
 from pixelwise.training.callbacks import Callback
+from pixelwise.training.epoch import train_epoch
+from pixelwise.training.progress import TrainingProgress
+from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.state import TrainState
 
 SMALL: dict[str, Any] = {
@@ -52,6 +55,18 @@ class Interrupt(Callback):
     def _interrupt(self, state: TrainState) -> None:
         if state.epoch == self.epoch:
             raise KeyboardInterrupt
+
+
+def train_epochs(setup: TrainingSetup, state: TrainState, epochs: int = 3) -> list[float]:
+    """Train epochs without callbacks and validations, and return their losses."""
+    losses = []
+    with TrainingProgress(False) as bars:
+        bars.start(setup.course, 0, 1)
+        for _ in range(epochs):
+            row = train_epoch(setup, state, [], bars)
+            state.history.append(row)
+            losses.append(float(row["train_loss"] or 0))
+    return losses
 
 
 def equal_tensors(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:

@@ -12,7 +12,7 @@ import pixelwise as pw
 from pixelwise.data.samplers import EpochSampler
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.training.course import make_course
-from pixelwise.training.epoch import train_epoch, training_steps
+from pixelwise.training.epoch import training_steps
 from pixelwise.training.kept_features import KeptFeatures
 from pixelwise.training.passes import Batch
 from pixelwise.training.progress import TrainingProgress
@@ -20,7 +20,7 @@ from pixelwise.training.resume import create_run
 from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import prepare_training, seeded
-from tests.training.helpers import SMALL, Interrupt, assert_same_run
+from tests.training.helpers import SMALL, Interrupt, assert_same_run, train_epochs
 
 PAUSED = 3
 """Epochs of `SETTINGS` in which only the decoder trains."""
@@ -53,17 +53,6 @@ def batches_of(setup: TrainingSetup, epoch: int) -> list[Batch]:
     setup.sampler.epoch = epoch
     setup.model.encoder.pause_gradients(setup.course.trains_decoder_only(epoch))
     return [batch for batches, _ in training_steps(setup) for batch in batches]
-
-
-def train_epochs(setup: TrainingSetup, state: TrainState, epochs: int) -> list[float]:
-    losses = []
-    with TrainingProgress(False) as bars:
-        bars.start(setup.course, 0, 1)
-        for _ in range(epochs):
-            row = train_epoch(setup, state, [], bars)
-            state.history.append(row)
-            losses.append(float(row["train_loss"] or 0))
-    return losses
 
 
 def count_encoded(setup: TrainingSetup, monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -17,7 +17,7 @@ from pixelwise.data.torch_dataset import SegmentationDataset, collate
 from pixelwise.registry import ComponentSpec
 from pixelwise.runtime.distributed import launch_fabric
 from pixelwise.training.course import make_course
-from pixelwise.training.epoch import train_epoch, training_steps
+from pixelwise.training.epoch import training_steps
 from pixelwise.training.passes import Batch
 from pixelwise.training.progress import TrainingProgress
 from pixelwise.training.resident import ResidentImages, make_resident_images
@@ -25,7 +25,7 @@ from pixelwise.training.resume import create_run
 from pixelwise.training.setup import TrainingSetup
 from pixelwise.training.state import TrainState
 from pixelwise.training.trainer import prepare_training, seeded
-from tests.training.helpers import SMALL
+from tests.training.helpers import SMALL, train_epochs
 
 ENOUGH = 1 << 30
 """A limit of memory in bytes that is never reached."""
@@ -57,17 +57,6 @@ def epoch_of_batches(setup: TrainingSetup, epoch: int = 0) -> list[Batch]:
     setup.model.train()
     setup.sampler.epoch = epoch
     return [batch for batches, _ in training_steps(setup) for batch in batches]
-
-
-def train_epochs(setup: TrainingSetup, state: TrainState, epochs: int = 3) -> list[float]:
-    losses = []
-    with TrainingProgress(False) as bars:
-        bars.start(setup.course, 0, 1)
-        for _ in range(epochs):
-            row = train_epoch(setup, state, [], bars)
-            state.history.append(row)
-            losses.append(float(row["train_loss"] or 0))
-    return losses
 
 
 @pytest.mark.parametrize("spec", ["none", "flip", {"name": "flip", "probability": 0.3}], ids=str)
