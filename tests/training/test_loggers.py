@@ -131,6 +131,8 @@ class TestTraining:
         run = pw.train(pets, tmp_path / "run", loggers=specs, **settings)
         assert (run.path / "metrics.csv").is_file() and (run.path / "samples.gif").is_file()
         assert len(list(run.tensorboard_folder.iterdir())) == 1
+        if "wandb" in names:
+            pytest.importorskip("wandb").teardown()  # ends its service process
 
     def test_a_registered_logger_with_parameters_is_recorded_and_resumed(
         self, pets: pw.DatasetIndex, tmp_path: Path

@@ -105,7 +105,7 @@ def test_trackio_without_a_server(state: Any, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.slow
 def test_wandb_offline(state: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("wandb")
+    wandb = pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     build = LOGGERS.build({"name": "wandb", "project": "forest", "mode": "offline"})
     logger: Any = build(state)
@@ -120,6 +120,7 @@ def test_wandb_offline(state: Any, monkeypatch: pytest.MonkeyPatch, capfd: pytes
     (folder,) = (state.run.path / "wandb").glob("offline-run-*")
     assert list(folder.glob("*.wandb")) and list(folder.rglob("samples*.png"))
     assert read_id(state.run, "wandb") == logger.version
+    wandb.teardown()  # ends its service process
     assert capfd.readouterr().out == ""
 
 
