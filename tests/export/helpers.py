@@ -19,9 +19,10 @@ from pixelwise.data.input_size import to_pair
 from pixelwise.errors import RunError
 from pixelwise.export.base import ExportedModel
 from pixelwise.export.onnx_exporter import OnnxModel
-from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
+from pixelwise.export.onnx_graph import LOGITS, OPSET
 from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.export.torch_exporter import TorchModel
+from pixelwise.inference.exported.exported_file import NETWORK_INPUT
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
@@ -101,7 +102,7 @@ def make_exported(
         return TorchModel(SmallNetwork(config), config, probabilities, shift)
     is_onnx = suffix != ".xml"
     thresholds_shift = None if shift is None else shift.numpy()
-    model = OnnxModel(make_network(config), config, probabilities, thresholds_shift, branches=is_onnx)
+    model = OnnxModel(make_network(config), config, probabilities, thresholds_shift, for_openvino=not is_onnx)
     return model if is_onnx else OpenVinoModel(model)
 
 

@@ -7,8 +7,8 @@ import torch
 from numpy.testing import assert_allclose
 
 from pixelwise.export.network import export_network
-from pixelwise.export.onnx_graph import NETWORK_INPUT
 from pixelwise.export.quantize import join_normalization
+from pixelwise.inference.exported.exported_file import NETWORK_INPUT
 from pixelwise.models.model import create_model
 
 

@@ -114,7 +114,7 @@ def test_an_image_of_the_size_of_the_model_is_not_resized(tmp_path: Path) -> Non
     assert [[each.op_type for each in body.node] for body in same] == [["Transpose"], ["Identity"]]
     rest = [node.op_type for node in model.graph.node]
     assert "Resize" not in rest and "MatMul" not in rest
-    model = OnnxModel(make_network(config), config, branches=False).model
+    model = OnnxModel(make_network(config), config, for_openvino=True).model
     assert "If" not in [node.op_type for node in model.graph.node]
 
 

@@ -150,7 +150,7 @@ def test_8_bit_integers(tmp_path: Path) -> None:
         node.name = f"node {number}"
     weights = np.random.default_rng(1).normal(0, 1, (3, 3, 1, 1)).astype(np.float32)
     network.graph.initializer.append(onnx.numpy_helper.from_array(weights, "more"))
-    model = OpenVinoModel(OnnxModel(network, config, branches=False))
+    model = OpenVinoModel(OnnxModel(network, config, for_openvino=True))
     model.write(tmp_path / "float.xml", metadata)
     inputs = [np.ascontiguousarray(resize_image(image, (32, 32)).numpy()[None])]
     layers, quantized = next(model.quantized(inputs))

@@ -17,10 +17,11 @@ from pixelwise.errors import DataError, RunError
 from pixelwise.export import export, parity, validation
 from pixelwise.export.drawn_images import draw_image
 from pixelwise.export.export import export_model
-from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
+from pixelwise.export.onnx_graph import LOGITS, OPSET
 from pixelwise.export.quantize import quantized_networks
 from pixelwise.export.stable_images import CANDIDATES, choose_stable_images
 from pixelwise.export.validation import ValidationImages, ValidationScore
+from pixelwise.inference.exported.exported_file import NETWORK_INPUT
 from pixelwise.inference.exported.onnx_file import OnnxFile
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.predictor import Predictor

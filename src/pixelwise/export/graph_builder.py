@@ -66,6 +66,10 @@ class GraphBuilder:
         self.nodes.append(helper.make_node("Split", [values, sizes], parts, name=name, axis=axis))
         return parts
 
+    def join(self, parts: Sequence[str], axis: int) -> str:
+        """Concatenate tensors along an axis, and return the name of the result."""
+        return self.add("Concat", parts, axis=axis) if len(parts) > 1 else parts[0]
+
     def constant(self, value: npt.ArrayLike, dtype: npt.DTypeLike) -> str:
         """Add a constant and return its name."""
         name = f"job/constant_{len(self.constants)}"

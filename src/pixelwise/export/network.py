@@ -8,7 +8,8 @@ import torch
 
 from pixelwise.data.input_size import to_pair
 from pixelwise.errors import RunError, first_line
-from pixelwise.export.onnx_graph import LOGITS, NETWORK_INPUT, OPSET
+from pixelwise.export.onnx_graph import LOGITS, OPSET
+from pixelwise.inference.exported.exported_file import NETWORK_INPUT
 from pixelwise.models.ensemble import SegmentationEnsemble
 from pixelwise.models.fold_batchnorm import fold_batchnorms
 from pixelwise.models.model import SegmentationModel

@@ -29,7 +29,7 @@ class OnnxModel:
         config: the configuration of the model.
         probabilities: True to add the output of probabilities.
         shift: the thresholds of the classes, see `join_job`.
-        branches: see `add_input_resize`.
+        for_openvino: see `join_job`.
 
     Attributes:
         model: the operators of the whole job.
@@ -47,11 +47,13 @@ class OnnxModel:
         config: ModelConfig,
         probabilities: bool = False,
         shift: npt.NDArray[np.float32] | None = None,
-        branches: bool = True,
+        for_openvino: bool = False,
     ) -> None:
         self._network = network
-        self._join = partial(OnnxModel, config=config, probabilities=probabilities, shift=shift, branches=branches)
-        self.model = join_job(network, config, probabilities, shift, branches)
+        self._join = partial(
+            OnnxModel, config=config, probabilities=probabilities, shift=shift, for_openvino=for_openvino
+        )
+        self.model = join_job(network, config, probabilities, shift, for_openvino)
         if self.model.ByteSize() > _MAX_BYTES:
             raise RunError(f"the model has {self.model.ByteSize() / 1e9:.1f} GB; an ONNX file has at most 2 GB")
         try:
@@ -82,15 +84,15 @@ class OnnxModel:
         return ExportedPredictor(OnnxFile(path, optimize=False))
 
 
-def export_onnx(job: ExportJob, branches: bool = True) -> OnnxModel:
+def export_onnx(job: ExportJob, for_openvino: bool = False) -> OnnxModel:
     """Convert a model to ONNX.
 
     Args:
         job: the model and its options.
-        branches: see `add_input_resize`.
+        for_openvino: see `join_job`.
 
     Raises:
         RunError: An operation cannot be converted, or the model is too large for one file.
     """
     shift = None if job.predictor.shift is None else job.predictor.shift.numpy()
-    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities, shift, branches)
+    return OnnxModel(export_network(job.predictor.model), job.config, job.probabilities, shift, for_openvino)

@@ -16,16 +16,25 @@ from onnx import TensorProto, helper
 from pixelwise.data.input_size import to_pair
 from pixelwise.data.task import MULTILABEL
 from pixelwise.export.graph_builder import GraphBuilder
+from pixelwise.export.logit_resize import add_bilinear_weights, multiply_last_resize
 from pixelwise.export.onnx_resize import add_input_resize, add_size_check
-from pixelwise.inference.exported.exported_file import CONFIDENCE, IMAGE, MASK, PROBABILITIES
+from pixelwise.inference.exported.exported_file import (
+    CONFIDENCE,
+    IMAGE,
+    IMAGE_LABELS,
+    LABELS,
+    MASK,
+    NETWORK_INPUT,
+    PROBABILITIES,
+)
 from pixelwise.models.config import ModelConfig
 from pixelwise.palette import IGNORE_INDEX
 
 OPSET = 18
 """Version of the operators. It is the first one whose Resize has antialiasing."""
 
-NETWORK_INPUT, LOGITS = "resized", "logits"
-"""Names of the input and of the output of the network."""
+LOGITS = "logits"
+"""Name of the output of the network. Its input is `NETWORK_INPUT`."""
 
 
 def join_job(
@@ -33,7 +42,7 @@ def join_job(
     config: ModelConfig,
     probabilities: bool,
     shift: npt.NDArray[np.float32] | None = None,
-    branches: bool = True,
+    for_openvino: bool = False,
 ) -> onnx.ModelProto:
     """Add the operators before and after a network.
 
@@ -43,8 +52,8 @@ def join_job(
         config: the configuration of the model.
         probabilities: True to add the output `PROBABILITIES`.
         shift: (C, 1, 1), what is added to logits for thresholds of the classes, see `threshold_shift`, or None.
-        branches: True to leave images of the model's size as they are, which needs the operator If. OpenVINO 2026.4
-            computes wrong values after it.
+        for_openvino: True for operators that OpenVINO computes fast and right. Logits are resized by matrix products,
+            and images of the model's size are resized too, because OpenVINO 2026.4 computes wrong values after If.
 
     Returns:
         A model with the input `IMAGE`, (1, H, W, channels) uint8 of any size, and the outputs `MASK`, (1, H, W) or
@@ -53,16 +62,18 @@ def join_job(
     """
     before = GraphBuilder()
     size = before.add("Shape", [IMAGE], start=1, end=3)
-    has_size = add_size_check(before, size, config) if branches else ""
+    has_size = "" if for_openvino else add_size_check(before, size, config)
     add_input_resize(before, IMAGE, config, NETWORK_INPUT, has_size)
     after = before.branch("after")
-    outputs = _Outputs(after, config, size, shift)
+    weights = add_bilinear_weights(after, size, config) if for_openvino else None
+    outputs = _Outputs(after, config, size, shift, weights)
     outputs.add_mask(has_size)
     outputs.add_confidence()
     if probabilities:
         outputs.add_probabilities()
+    nodes = multiply_last_resize(network, before, LOGITS) if for_openvino else network.graph.node
     graph = helper.make_graph(
-        [*before.nodes, *network.graph.node, *after.nodes],
+        [*before.nodes, *nodes, *after.nodes],
         "pixelwise",
         [helper.make_tensor_value_info(IMAGE, TensorProto.UINT8, [1, "height", "width", len(config.mean)])],
         _output_infos(config, probabilities),
@@ -96,16 +107,23 @@ class _Outputs:
         config: the configuration of the model.
         size: the name of the height and width of the image, (2,) int64.
         shift: see `join_job`.
+        weights: see `add_bilinear_weights`. None to resize with the operator Resize.
     """
 
     def __init__(
-        self, graph: GraphBuilder, config: ModelConfig, size: str, shift: npt.NDArray[np.float32] | None
+        self,
+        graph: GraphBuilder,
+        config: ModelConfig,
+        size: str,
+        shift: npt.NDArray[np.float32] | None,
+        weights: tuple[str, str] | None,
     ) -> None:
-        self._graph, self._config, self._size = graph, config, size
+        self._graph, self._config, self._size, self._weights = graph, config, size, weights
         self._missing = self._find_missing() if config.band_ranges else None
         self._shifted = LOGITS if shift is None else graph.add("Add", [LOGITS, graph.constant(shift[None], np.float32)])
         self._logits = graph.split(self._shifted, len(config.classes), axis=1)
-        self._labels, self._highest = self._decide(graph, self._logits)
+        labels, self._highest = self._decide(graph, self._logits)
+        self._labels = graph.add("Identity", [labels], LABELS)
 
     def add_mask(self, has_size: str) -> None:
         """Add the mask.
@@ -121,6 +139,7 @@ class _Outputs:
             same = graph.branch("same")
             branches = {"then_branch": same.body(same.add("Identity", [self._labels])), "else_branch": other.body(mask)}
             mask = graph.add("If", [has_size], **branches)
+        mask = graph.add("Identity", [mask], IMAGE_LABELS)
         channel_axis = graph.constant([1], np.int64)
         is_multilabel = self._config.task is MULTILABEL
         if not is_multilabel:
@@ -143,26 +162,38 @@ class _Outputs:
     def add_confidence(self) -> None:
         """Add the mean probability of each class over its pixels at the size of the logits, see `class_confidence`."""
         graph = self._graph
-        if self._config.task is MULTILABEL:
-            probabilities = graph.add("Sigmoid", [self._divide_by_temperature(LOGITS)])
-            present = graph.add("Cast", [self._labels], to=TensorProto.BOOL)
-        else:
-            if self._shifted == LOGITS:  # the class of the mask is the most probable one
-                probabilities = self._highest_probability()
-            else:
-                probabilities = graph.add("Softmax", [self._divide_by_temperature(LOGITS)], axis=1)
-            indices = graph.constant(np.arange(len(self._logits)).reshape(1, -1, 1, 1), np.uint8)
-            present = graph.add("Equal", [self._labels, indices])
+        probabilities, parts = self._probabilities_and_pixels()
         if self._missing is not None:
-            present = graph.add("And", [present, graph.add("Not", [self._missing_logits(self._missing)])])
-        weights = graph.add("Cast", [present], to=TensorProto.FLOAT)
+            has_data = graph.add("Not", [self._missing_logits(self._missing)])
+            parts = [graph.add("And", [part, has_data]) for part in parts]
+        weights = [graph.add("Cast", [part], to=TensorProto.FLOAT) for part in parts]
         axes = graph.constant([0, 2, 3], np.int64)
-        sums = graph.add("ReduceSum", [graph.add("Mul", [probabilities, weights]), axes], keepdims=0)
-        counts = graph.add("ReduceSum", [weights, axes], keepdims=0)
-        graph.add("Div", [sums, counts], CONFIDENCE)  # 0 / 0 is NaN
+        sums = [graph.add("ReduceSum", [graph.add("Mul", [probabilities, each]), axes], keepdims=0) for each in weights]
+        counts = [graph.add("ReduceSum", [each, axes], keepdims=0) for each in weights]
+        graph.add("Div", [graph.join(sums, axis=0), graph.join(counts, axis=0)], CONFIDENCE)  # 0 / 0 is NaN
+
+    def _probabilities_and_pixels(self) -> tuple[str, list[str]]:
+        """Return the probability of each class, or of that of the mask, and the pixels of the classes at the logits.
+
+        The pixels are (1, classes, h, w) bool, in parts for one or more classes.
+        """
+        graph, indices = self._graph, np.arange(len(self._logits), dtype=np.uint8).reshape(1, -1, 1, 1)
+        if self._config.task is MULTILABEL:
+            present = graph.add("Cast", [self._labels], to=TensorProto.BOOL)
+            return graph.add("Sigmoid", [self._divide_by_temperature(LOGITS)]), [present]
+        if self._shifted != LOGITS:
+            probabilities, parts = graph.add("Softmax", [self._divide_by_temperature(LOGITS)], axis=1), [indices]
+        else:  # the class of the mask is the most probable one
+            probabilities = self._highest_probability()
+            # OpenVINO compares with several classes at once without vector instructions.
+            parts = [indices] if self._weights is None else np.split(indices, indices.size, axis=1)
+        return probabilities, [graph.add("Equal", [self._labels, graph.constant(part, np.uint8)]) for part in parts]
 
     def _resize(self, graph: GraphBuilder, values: str, channels: int) -> str:
         """Return (1, channels, h, w) resized to the size of the image without antialiasing."""
+        if self._weights is not None:
+            rows, columns = self._weights
+            return graph.add("MatMul", [graph.add("MatMul", [rows, values]), columns])
         sizes = graph.add("Concat", [graph.constant([1, channels], np.int64), self._size], axis=0)
         return graph.add("Resize", [values, "", "", sizes], mode="linear", coordinate_transformation_mode="half_pixel")
 

@@ -13,6 +13,7 @@ from onnx import TensorProto
 
 from pixelwise.data.input_size import to_pair
 from pixelwise.export.graph_builder import GraphBuilder
+from pixelwise.inference.exported.exported_file import PLANES
 from pixelwise.models.config import ModelConfig
 
 BLOCK = 64
@@ -51,7 +52,8 @@ def add_input_resize(graph: GraphBuilder, image: str, config: ModelConfig, outpu
             each image.
     """
     if not has_size:
-        graph.add("Identity", [_resize(graph, _to_planes(graph, image), config)], output)
+        planes = graph.add("Identity", [_to_planes(graph, image)], PLANES)
+        graph.add("Identity", [_resize(graph, planes, config)], output)
         return
     same, other = graph.branch("same"), graph.branch("resized")
     graph.add(
@@ -114,7 +116,7 @@ def _resize_axis(graph: GraphBuilder, values: str, new: int, axis: int) -> str:
         else:
             sums = graph.add("MatMul", [weights, part])
         parts.append(_to_bytes(graph, sums, graph.add("Cast", [unit], to=TensorProto.FLOAT)))
-    return graph.add("Concat", parts, axis=axis) if len(parts) > 1 else parts[0]
+    return graph.join(parts, axis=axis)
 
 
 def _make_block(graph: GraphBuilder, old: str, new: int, part: range) -> _Block:

@@ -84,4 +84,4 @@ def export_openvino(job: ExportJob) -> OpenVinoModel:
             "this processor has no instructions for bfloat16, so the masks of the file cannot be measured; export on a "
             "processor with AVX-512 BF16 or AMX, or set `int8`"
         )
-    return OpenVinoModel(export_onnx(job, branches=False))
+    return OpenVinoModel(export_onnx(job, for_openvino=True))

@@ -10,7 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
-from pixelwise.export.onnx_graph import NETWORK_INPUT
+from pixelwise.inference.exported.exported_file import NETWORK_INPUT
 
 FLOAT_LAYERS = (1, 4, 6, 8, 16, 32)
 """Numbers of layers, from the first one, that stay in float32. They are tried in this order.

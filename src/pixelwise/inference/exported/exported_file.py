@@ -20,6 +20,14 @@ from pixelwise.runtime.threads import available_cpus, parallel_map
 IMAGE, MASK, PROBABILITIES, CONFIDENCE = "image", "mask", "probabilities", "class_confidence"
 """Names of the input and of the outputs."""
 
+PLANES, NETWORK_INPUT = "planes", "resized"
+"""Names of the image as (1, channels, H, W) uint8, and of the same at the model's size. In an image of this size, they
+are equal."""
+
+LABELS, IMAGE_LABELS = "labels", "image_labels"
+"""Names of the classes at the size of the logits, and at that of the image. If the image has the model's size, they are
+equal."""
+
 _NO_MEMORY = re.compile("allocate memory|bad_alloc|bad allocation|not enough memory")
 
 

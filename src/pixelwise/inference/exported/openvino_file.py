@@ -13,7 +13,11 @@ from pixelwise.errors import ConfigError, RunError
 from pixelwise.inference.exported.exported_file import (
     CONFIDENCE,
     IMAGE,
+    IMAGE_LABELS,
+    LABELS,
     MASK,
+    NETWORK_INPUT,
+    PLANES,
     PROBABILITIES,
     ExportedFile,
     check_readable,
@@ -85,7 +89,7 @@ class OpenVinoFile(ExportedFile):
             ) from None
         self.metadata = parse_metadata(path, _metadata_of(self._model))
         self._check_interface(openvino.Type)
-        self._models: dict[tuple[bool, bool], Any] = {}
+        self._models: dict[tuple[bool, bool, bool], Any] = {}
         self._lock = Lock()
 
     @property
@@ -103,7 +107,7 @@ class OpenVinoFile(ExportedFile):
         size = to_pair(self.metadata.model.size)
         if any(2 * old * new >= 1 << 31 for old, new in zip(image.shape[1:3], size, strict=True)):
             raise MemoryError("positions of pixels have 32 bits in OpenVINO")  # it would compute wrong masks
-        compiled = self._compiled(PROBABILITIES in names, one_thread)
+        compiled = self._compiled(PROBABILITIES in names, one_thread, image.shape[1:3] == size)
         results = compiled.create_infer_request().infer({IMAGE: np.ascontiguousarray(image)})
         return [results[name] for name in names]
 
@@ -113,24 +117,26 @@ class OpenVinoFile(ExportedFile):
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         return lines[-1][:300] if lines else type(error).__name__
 
-    def _compiled(self, probabilities: bool, one_thread: bool) -> Any:
+    def _compiled(self, probabilities: bool, one_thread: bool, has_size: bool) -> Any:
         """Return the compiled model.
 
         Args:
             probabilities: True for a model with this output. It would be computed for each image otherwise.
             one_thread: True for a model that computes as many images at a time as there are CPUs.
+            has_size: True for a model that computes images of the size of the network only, and does not resize them.
         """
         with self._lock:
-            key = probabilities and self.has_probabilities, one_thread
+            key = probabilities and self.has_probabilities, one_thread, has_size
             if key not in self._models:
                 self._models[key] = self._compile(*key)
             return self._models[key]
 
-    def _compile(self, probabilities: bool, one_thread: bool) -> Any:
-        model = self._model
+    def _compile(self, probabilities: bool, one_thread: bool, has_size: bool) -> Any:
+        model = self._model.clone()
         if self.has_probabilities and not probabilities:
-            model = model.clone()
             model.remove_result(_outputs_of(model)[PROBABILITIES].get_node())
+        if has_size:
+            _leave_out_resizing(model, to_pair(self.metadata.model.size))
         cpus = available_cpus()
         # By default, a processor that has bfloat16 computes with it, and the masks are not those of float32.
         precision = "bf16" if self.metadata.precision == "bfloat16" else "f32"
@@ -147,6 +153,22 @@ class OpenVinoFile(ExportedFile):
         for name, kind in ((MASK, types.u8), (CONFIDENCE, types.f32)):
             if name not in outputs or outputs[name].element_type != kind:
                 raise RunError(f"{self.path}: has no output `{name}` of the right type; export it again")
+
+
+def _leave_out_resizing(model: Any, size: tuple[int, int]) -> None:
+    """Fix the size of the image to that of the network, and use the values before each resizing instead of its result.
+
+    Args:
+        model: the model, which is changed. A file of an older version of pixelwise lacks the names of these values, so
+            it still resizes.
+        size: (height, width) of the network.
+    """
+    image = model.inputs[0]
+    model.reshape({image: [1, *size, image.partial_shape[3].get_length()]})
+    values = {name: output for node in model.get_ops() for output in node.outputs() for name in output.get_names()}
+    for before, after in ((PLANES, NETWORK_INPUT), (LABELS, IMAGE_LABELS)):
+        if before in values and after in values:
+            values[after].replace(values[before])
 
 
 def _outputs_of(model: Any) -> dict[str, Any]:
