@@ -22,12 +22,14 @@ from pixelwise.export.onnx_exporter import OnnxModel
 from pixelwise.export.onnx_graph import OPSET
 from pixelwise.export.onnx_resize import add_input_resize
 from pixelwise.export.openvino_exporter import OpenVinoModel
+from pixelwise.inference.exported.exported_file import IMAGE_LABELS, LABELS, MASK, NETWORK_INPUT, PLANES
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
-from pixelwise.inference.exported.openvino_file import OpenVinoFile, import_openvino
+from pixelwise.inference.exported.openvino_file import OpenVinoFile, _leave_out_resizing, import_openvino
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.model_location import is_model
 from pixelwise.inference.predictor import Predictor
+from pixelwise.runtime.threads import available_cpus
 from tests.export.helpers import (
     assert_not_imported,
     assert_same_predictions,
@@ -225,3 +227,30 @@ def test_other_targets_have_no_bfloat16(target: str, name: str, run: Path, tmp_p
         export_model(run, tmp_path / name, target, bfloat16=True)
     with pytest.raises(ConfigError, match="`bfloat16` is for the target openvino, without `int8`"):
         export_model(run, tmp_path / "model.xml", "openvino", bfloat16=True, int8=True)
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_an_image_of_the_size_of_the_model_is_not_resized(is_old: bool, path: Path) -> None:
+    file = ExportedPredictor.load(path).file
+    assert isinstance(file, OpenVinoFile)
+    model = file._model
+    if is_old:  # files of older versions have no such names
+        for output in (output for node in model.get_ops() for output in node.outputs()):
+            output.get_tensor().set_names(output.get_names() - {PLANES, NETWORK_INPUT, LABELS, IMAGE_LABELS})
+    fixed = model.clone()
+    _leave_out_resizing(fixed, (32, 32))
+    kinds = [node.get_type_name() for node in fixed.get_ordered_ops()]
+    assert ("MatMul" in kinds) == is_old
+    images = [make_image(32, 32, seed) for seed in range(20)]
+    resizing = file._compile(False, False, False)
+    expected = [resizing.infer(image[None])[MASK][0] for image in images]
+    outputs = file.run_all(images)
+    for output, mask in zip(outputs, expected, strict=True):
+        assert_array_equal(output.mask, mask)
+    assert len({mask.tobytes() for mask in expected}) > 10
+    (compiled,) = file._models.values()
+    assert 1 <= len(compiled._requests) <= available_cpus(), "requests are used again"
+    file.run(make_image(40, 32))
+    assert not file._compiled(False, False, False)._requests, (
+        "one that has the memory of an image of any size is not kept"
+    )
