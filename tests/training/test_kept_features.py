@@ -81,7 +81,7 @@ def test_the_versions_of_an_image_are_drawn_in_turn() -> None:
 def test_losses_are_those_of_the_images(open_setup: Callable[..., tuple[TrainingSetup, TrainState]]) -> None:
     kept = train_epochs(*open_setup(), PAUSED + 1)
     setup, state = open_setup()
-    assert setup.kept is not None and setup.kept.start_epoch(0)
+    assert setup.kept is not None and setup.kept.start_epoch()
     versions, setup.kept = setup.kept.versions, None
     setup.sampler.versions = versions
     losses = train_epochs(setup, state, PAUSED)
@@ -131,15 +131,15 @@ def test_mosaics_begin_when_the_encoder_trains(
 
 def test_a_limit_reduces_the_versions(open_setup: Callable[..., tuple[TrainingSetup, TrainState]]) -> None:
     setup, _ = open_setup()
-    assert setup.kept is not None and setup.kept.start_epoch(0)
+    assert setup.kept is not None and setup.kept.start_epoch()
     table = setup.kept.table
     assert table is not None
     one_version = sum(level.nbytes for level in table.levels) // 2
     parts = setup.model, setup.config, setup.fabric, setup.course, setup.sampler
     smaller = KeptFeatures(*parts, limit=2 * one_version - 1)
-    assert smaller.start_epoch(0) and smaller.versions == setup.sampler.versions == 1
+    assert smaller.start_epoch() and smaller.versions == setup.sampler.versions == 1
     none = KeptFeatures(*parts, limit=one_version - 1)
-    assert not none.start_epoch(0) and setup.sampler.versions == 0 and none.table is None
+    assert not none.start_epoch() and setup.sampler.versions == 0 and none.table is None
 
 
 def test_images_of_another_size_have_other_features(

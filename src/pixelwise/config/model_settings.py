@@ -60,8 +60,9 @@ class ModelSettings(BaseModel):
     kept_versions: int | None = setting(
         "Model",
         "On a CPU, number of augmented versions of each image that epochs in which only the decoder trains use in "
-        "turn. The encoder's features are kept, up to 1 GiB, so these epochs are faster. 0 for new versions in each "
-        "epoch. By default 2 for a pretrained encoder on a CPU whose decoder trains first.",
+        "turn. The encoder's features are kept, up to 1 GiB, so these epochs are faster. It applies to whole images in "
+        "one process, if the batch norms keep their statistics. 0 for new versions in each epoch. By default 2 for a "
+        "pretrained encoder on a CPU whose decoder trains first.",
         default=None,
         ge=0,
     )

@@ -129,7 +129,7 @@ def _batches(setup: TrainingSetup) -> Iterator[Batch]:
     """Yield the batches of this process on its device, see `Batch`."""
     if setup.resident is not None and setup.resident.update():
         yield from setup.resident.batches(setup.sampler)
-    elif setup.kept is not None and setup.kept.start_epoch(setup.sampler.epoch):
+    elif setup.kept is not None and setup.kept.start_epoch():
         yield from setup.kept.batches(partial(_loaded_batches, setup))
     else:
         yield from _changed_batches(setup)

@@ -65,16 +65,13 @@ class KeptFeatures:
         self._masks: Tensor | None = None
         self._known: set[int] = set()
 
-    def start_epoch(self, epoch: int) -> bool:
-        """Prepare an epoch: make room for the features, or drop them.
-
-        Args:
-            epoch: number of completed epochs.
+    def start_epoch(self) -> bool:
+        """Prepare the epoch of the sampler: make room for the features, or drop them.
 
         Returns:
             True if the encoder does not train in this epoch, and its features are kept.
         """
-        mode, course = self._model.encoder.freeze_mode, self._course
+        mode, course, epoch = self._model.encoder.freeze_mode, self._course, self._sampler.epoch
         if mode != FreezeMode.FROZEN and not course.trains_decoder_only(epoch):
             self._drop()
             return False
