@@ -169,7 +169,7 @@ def add_peers(sides: Sides, arguments: argparse.Namespace, folder: Path, rounds:
         path = folder / "yolo.onnx"
         command = [arguments.yolo_python, HERE / "_yolo_export.py", YOLO, str(SIZE), path]
         subprocess.run(command, check=True, stdout=sys.stderr)
-        sides.add(YOLO, start(SIDES, "yolo", quick, path=str(path), rounds=rounds, count=300))
+        sides.add(YOLO, start(SIDES, "yolo", quick, path=str(path), rounds=rounds, count=1200))
     else:
         say(f"{YOLO}: left out, --yolo-python is needed")
 

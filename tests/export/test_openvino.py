@@ -243,7 +243,7 @@ def test_an_image_of_the_size_of_the_model_is_not_resized(is_old: bool, path: Pa
     assert ("MatMul" in kinds) == is_old
     images = [make_image(32, 32, seed) for seed in range(20)]
     resizing = file._compile(False, False, False)
-    expected = [resizing.infer(image[None])[MASK][0] for image in images]
+    expected = [resizing.infer(file._tensor(image[None]), [MASK])[0][0] for image in images]
     outputs = file.run_all(images)
     for output, mask in zip(outputs, expected, strict=True):
         assert_array_equal(output.mask, mask)
