@@ -13,7 +13,6 @@ from onnx import TensorProto, helper
 from pixelwise.export.graph_builder import GraphBuilder
 from pixelwise.export.logit_resize import add_bilinear_weights, multiply_last_resize
 from pixelwise.export.onnx_graph import LOGITS, OPSET
-from tests.export.helpers import make_config
 
 
 def run(nodes: Any, constants: Any, values: np.ndarray, size: tuple[int, int] | None = None) -> np.ndarray:
@@ -40,7 +39,7 @@ def resize(values: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 def test_products_are_the_resizing_of_torch(size: tuple[int, int]) -> None:
     values = np.random.default_rng(0).normal(0, 10, (1, 2, 24, 40)).astype(np.float32)
     graph = GraphBuilder()
-    rows, columns = add_bilinear_weights(graph, "size", make_config(size=(24, 40)))
+    rows, columns = add_bilinear_weights(graph, "size", (24, 40))
     graph.add("MatMul", [graph.add("MatMul", [rows, "values"]), columns], LOGITS)
     assert_allclose(run(graph.nodes, graph.constants, values, size), resize(values, size), atol=1e-3)
 

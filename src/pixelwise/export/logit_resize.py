@@ -10,24 +10,21 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
-from pixelwise.data.input_size import to_pair
 from pixelwise.export.graph_builder import GraphBuilder
-from pixelwise.models.config import ModelConfig
 
 
-def add_bilinear_weights(graph: GraphBuilder, size: str, config: ModelConfig) -> tuple[str, str]:
+def add_bilinear_weights(graph: GraphBuilder, size: str, old: Sequence[int]) -> tuple[str, str]:
     """Add the weights that resize logits to the size of the image without antialiasing.
 
     Args:
         graph: the graph.
         size: the name of the height and width of the image, (2,) int64.
-        config: the configuration of the model.
+        old: height and width of the logits.
 
     Returns:
         The names of R, (H, height), and of C, (width, W). R @ logits @ C are the logits at the size of the image.
     """
-    height, width = to_pair(config.size)
-    rows, columns = _add_weights(graph, size, 0, height), _add_weights(graph, size, 1, width)
+    rows, columns = (_add_weights(graph, size, axis, length) for axis, length in enumerate(old))
     return rows, graph.add("Transpose", [columns], perm=[1, 0])
 
 
@@ -65,9 +62,7 @@ def multiply_last_resize(network: onnx.ModelProto, graph: GraphBuilder, logits: 
     graph_with_shapes = onnx.shape_inference.infer_shapes(network).graph
     old, new = (_shape(graph_with_shapes, name)[2:] for name in (last.input[0], logits))
     builder = graph.branch("upsampled")
-    size = builder.constant(new, np.int64)
-    rows, columns = (_add_weights(builder, size, axis, length) for axis, length in enumerate(old))
-    columns = builder.add("Transpose", [columns], perm=[1, 0])
+    rows, columns = add_bilinear_weights(builder, builder.constant(new, np.int64), old)
     builder.add("MatMul", [builder.add("MatMul", [rows, last.input[0]]), columns], logits)
     return [*nodes, *builder.nodes]
 

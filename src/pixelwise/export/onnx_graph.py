@@ -65,7 +65,7 @@ def join_job(
     has_size = "" if for_openvino else add_size_check(before, size, config)
     add_input_resize(before, IMAGE, config, NETWORK_INPUT, has_size)
     after = before.branch("after")
-    weights = add_bilinear_weights(after, size, config) if for_openvino else None
+    weights = add_bilinear_weights(after, size, to_pair(config.size)) if for_openvino else None
     outputs = _Outputs(after, config, size, shift, weights)
     outputs.add_mask(has_size)
     outputs.add_confidence()
