@@ -174,6 +174,22 @@ class TestParallelMap:
             parallel_map(lambda number: 1 // number, [1, 0, 1])
         assert parallel_map(lambda number: 1 // number, [1, 1]) == [1, 1]
 
+    def test_no_item_is_started_after_an_error(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(threads, "available_cpus", lambda: 2)
+        started: list[int] = []
+
+        def fail_at_first(number: int) -> None:
+            started.append(number)
+            time.sleep(0.005)
+            if number == 0:
+                raise OSError("first")
+
+        with pytest.raises(OSError, match="first"):
+            parallel_map(fail_at_first, range(100))
+        count = len(started)
+        time.sleep(0.02)
+        assert count == len(started) < 20
+
     @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork processes")
     @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
     def test_a_forked_process_has_threads_of_its_own(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from pixelwise.export.checks import check_options, check_out
 from pixelwise.export.drawn_images import SIZES, draw_image
 from pixelwise.export.parity import MeasuredImage, check_equal, measure, odd_images
 from pixelwise.export.report import report_paths, write_report
-from pixelwise.export.stable_images import choose_stable_images
+from pixelwise.export.stable_images import make_stable_images
 from pixelwise.export.targets import EXPORTERS
 from pixelwise.export.validation import MIN_EQUAL_LOW, ValidationImages, ValidationScore
 from pixelwise.inference.exported.metadata import ExportMetadata, Precision, SelfTest
@@ -205,7 +205,7 @@ def _measure_file(
         predictor: the model in PyTorch.
         path: the file.
         is_rounded: True if the file computes with 8-bit integers or bfloat16. Then the images of the self-test are
-            those of `choose_stable_images`.
+            those of `make_stable_images`.
         progress: see `export_model`.
 
     Returns:
@@ -213,7 +213,7 @@ def _measure_file(
     """
     exported, channels = model.open(path), len(predictor.config.mean)
     if is_rounded:
-        tests = choose_stable_images(exported, model.open_plain(path), channels, SIZES)
+        tests = make_stable_images(predictor, exported, model.open_plain(path), SIZES)
     else:
         tests = _drawn_tests(predictor)
     images = [*odd_images(channels), *((_SELF_TEST, image) for image in tests)]

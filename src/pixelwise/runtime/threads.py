@@ -3,9 +3,10 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from functools import lru_cache
-from itertools import islice
+from itertools import chain, islice
+from operator import itemgetter
 from typing import TypeVar, cast
 
 T = TypeVar("T")
@@ -86,14 +87,31 @@ def parallel_map(function: Callable[[Item], T], items: Sequence[Item]) -> list[T
         items: the items. A single one is computed in the caller's thread.
 
     Raises:
-        Exception: The first exception of the function. Items that were not started are left out.
+        Exception: An exception of the function. Items that were not started are left out.
 
     >>> parallel_map(len, ["a", "bb"])
     [1, 2]
     """
-    if min(available_cpus(), len(items)) <= 1:
+    cpus = available_cpus()
+    threads = min(cpus, len(items))
+    if threads <= 1:
         return [function(item) for item in items]
-    return list(_shared_pool(os.getpid(), available_cpus()).map(function, items))
+    remaining = iter(enumerate(items))  # its `next` is atomic
+
+    def compute() -> list[tuple[int, T]]:
+        try:
+            return [(index, function(item)) for index, item in remaining]
+        finally:
+            deque(remaining, maxlen=0)  # after an exception, the other threads start no item
+
+    # A future per item takes time that a small network would have (docs/decisions.md).
+    futures = [_shared_pool(os.getpid(), cpus).submit(compute) for _ in range(threads)]
+    try:
+        parts = [future.result() for future in futures]
+    finally:
+        deque(remaining, maxlen=0)
+        wait(futures)
+    return [result for _, result in sorted(chain.from_iterable(parts), key=itemgetter(0))]
 
 
 @lru_cache(maxsize=1)
