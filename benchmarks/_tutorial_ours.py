@@ -18,6 +18,7 @@ import pixelwise as pw
 from pixelwise.data.task import MULTICLASS
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runtime import configure
+from pixelwise.runtime.cpu import apply_thread_policy
 from pixelwise.training.callbacks.base import Callback
 from pixelwise.training.state import TrainState
 
@@ -51,6 +52,16 @@ def predict(model: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
     return pw.Predictor(model).forward(images).argmax(1)
 
 
+def wait_for_turn(turns: Turns, **figures: float) -> None:
+    """Send measurements, wait for the next turn, and measure the idle cores.
+
+    Otherwise the next update of the thread count would count the cores that the other side used during its turn as
+    busy, and this side would have one thread for 10 seconds.
+    """
+    turns.wait(**figures)
+    apply_thread_policy()
+
+
 class TakeTurns(Callback):
     """Waits for the next turn after the first epoch, which warms up, and then after every `epochs` epochs."""
 
@@ -59,11 +70,11 @@ class TakeTurns(Callback):
 
     def on_epoch_end(self, state: TrainState) -> None:
         if state.epoch == 1:
-            self.turns.wait()
+            wait_for_turn(self.turns)
         elif (state.epoch - 1) % self.epochs == 0:
             # Epochs have the same number of images, so the rate over all of them is the harmonic mean.
             rates = [row["images_per_second"] or 0.0 for row in state.history[-self.epochs :]]
-            self.turns.wait(images_per_second=statistics.harmonic_mean(rates))
+            wait_for_turn(self.turns, images_per_second=statistics.harmonic_mean(rates))
 
 
 class KeepWeights(Callback):
@@ -132,7 +143,7 @@ def rounds(turns: Turns, data: str, out: str, settings: dict[str, Any], rounds: 
             started = time.perf_counter()
             for batch in images.split(64):
                 predict(model, batch)
-            turns.wait(images_per_second=len(images) / (time.perf_counter() - started))
+            wait_for_turn(turns, images_per_second=len(images) / (time.perf_counter() - started))
 
 
 def figures(turns: Turns, data: str, out: str, settings: dict[str, Any]) -> None:
