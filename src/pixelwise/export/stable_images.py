@@ -14,6 +14,7 @@ from pixelwise.data.task import MULTILABEL, Task
 from pixelwise.export.drawn_images import draw_image
 from pixelwise.inference.image_predictor import ImagePredictor
 from pixelwise.inference.predictor import Predictor
+from pixelwise.inference.thresholds import add_shift
 
 Bytes = npt.NDArray[np.uint8]
 
@@ -74,7 +75,7 @@ def raise_margins(predictor: Predictor, images: Sequence[Bytes]) -> list[Bytes]:
     Returns:
         The changed images.
     """
-    config, shift = predictor.config, predictor.shift
+    config = predictor.config
     if config.task is not MULTILABEL and len(config.classes) == 1:
         return list(images)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float().requires_grad_()
@@ -82,9 +83,8 @@ def raise_margins(predictor: Predictor, images: Sequence[Bytes]) -> list[Bytes]:
     optimizer = torch.optim.Adam([pixels], _LEARNING_RATE)
     for _ in range(_STEPS):
         resized = F.interpolate(pixels, to_pair(config.size), mode="bilinear", antialias=True)
-        logits = predictor.model(resized)
-        shifted = logits if shift is None else logits + shift
-        loss = F.relu(_MARGIN - _margins(F.interpolate(shifted, (height, width), mode="bilinear"), config.task)).mean()
+        logits = add_shift(predictor.model(resized), predictor.shift)
+        loss = F.relu(_MARGIN - _margins(F.interpolate(logits, (height, width), mode="bilinear"), config.task)).mean()
         (pixels.grad,) = torch.autograd.grad(loss, [pixels])
         optimizer.step()
         with torch.no_grad():

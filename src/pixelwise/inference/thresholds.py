@@ -41,7 +41,7 @@ def threshold_shift(thresholds: Mapping[str, float], config: ModelConfig) -> Ten
 
 
 def add_shift(logits: Tensor, shift: Tensor | None) -> Tensor:
-    """Return logits, (C, h, w), with the result of `threshold_shift`."""
+    """Return logits, (C, h, w) or (N, C, h, w), with the result of `threshold_shift`."""
     return logits if shift is None else logits + shift.to(logits.device)
 
 
