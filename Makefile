@@ -62,12 +62,14 @@ docs: setup
 	$(BIN)/zensical build --strict
 
 # Measures the tables of docs/results.md on this machine, which must be idle: make figures DATA=oxford-iiit-pet. The
-# comparison with TensorFlow also needs WEIGHTS, PEER_SCRIPT and PEER_PYTHON, that of predictions YOLO_PYTHON too.
+# comparison with TensorFlow also needs WEIGHTS, PEER_SCRIPT and PEER_PYTHON, that of predictions YOLO_PYTHON
+# too, and that with segmentation_models_pytorch SMP_SCRIPT.
 # FROM=FOLDER reads JSON files of earlier runs and measures nothing.
 figures: setup
 	$(BIN)/python benchmarks/figures.py --page docs/results.md $(if $(FROM),--from $(FROM)) $(if $(DATA),--data $(DATA)) \
 		$(if $(WEIGHTS),--weights $(WEIGHTS)) $(if $(PEER_SCRIPT),--peer-script $(PEER_SCRIPT)) \
-		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) $(if $(YOLO_PYTHON),--yolo-python $(YOLO_PYTHON))
+		$(if $(PEER_PYTHON),--peer-python $(PEER_PYTHON)) $(if $(YOLO_PYTHON),--yolo-python $(YOLO_PYTHON)) \
+		$(if $(SMP_SCRIPT),--smp-script $(SMP_SCRIPT))
 
 # Draws two data sets, trains on them, and draws the images of docs/gallery.md.
 gallery: setup

@@ -15,6 +15,7 @@ import torch
 from _common import Job, Turns, run_side, say
 
 import pixelwise as pw
+from pixelwise.data.input_size import InputSize, to_pair
 from pixelwise.data.task import MULTICLASS
 from pixelwise.models.model import SegmentationModel
 from pixelwise.runtime import configure
@@ -27,13 +28,19 @@ class TestSplit:
     """The test split at the model's size, read once.
 
     The metrics are those of `pixelwise evaluate RUN DATA --resolution model`, which reads the images at each call.
+
+    Args:
+        data: the data set.
+        size: the size of the images in pixels.
+        resolution: the size at which masks are compared. If it is not `size`, logits are resized to it.
     """
 
-    def __init__(self, data: pw.DatasetIndex, size: int) -> None:
-        self.classes = data.classes
-        dataset = pw.SegmentationDataset(data.records("test"), data.read_spec, size)
-        images, masks = zip(*(dataset[index] for index in range(len(dataset))), strict=True)
-        self.images, self.masks = torch.stack(images), torch.stack(masks)
+    def __init__(self, data: pw.DatasetIndex, size: InputSize, resolution: int | None = None) -> None:
+        self.classes, self.size = data.classes, to_pair(resolution or size)
+        images = pw.SegmentationDataset(data.records("test"), data.read_spec, size)
+        masks = pw.SegmentationDataset(data.records("test"), data.read_spec, resolution or size)
+        self.images = torch.stack([images[index][0] for index in range(len(images))])
+        self.masks = torch.stack([masks[index][1] for index in range(len(masks))])
 
     def score(self, model: SegmentationModel) -> dict[str, float | None]:
         """Return a model's accuracy and mean IoU over the split."""
@@ -41,15 +48,23 @@ class TestSplit:
         model.eval()
         confusion = MULTICLASS.zero_matrix(len(self.classes))
         for images, masks in zip(self.images.split(16), self.masks.split(16), strict=True):
-            confusion += MULTICLASS.confusion(masks, predict(model, images), len(self.classes))
+            labels = resize_antialiased(predict(model, images), self.size).argmax(1)
+            confusion += MULTICLASS.confusion(masks, labels, len(self.classes))
         model.train(training)
         metrics = pw.Metrics.from_confusion(confusion, self.classes, MULTICLASS, len(self.masks), "model")
         return {"accuracy": metrics.accuracy, "miou": metrics.mean_iou}
 
 
 def predict(model: SegmentationModel, images: torch.Tensor) -> torch.Tensor:
-    """Return (N, H, W) class indices for (N, 3, H, W) uint8 images of the model's size."""
-    return pw.Predictor(model).forward(images).argmax(1)
+    """Return the logits (N, C, H, W) of (N, 3, H, W) uint8 images of the model's size."""
+    return pw.Predictor(model).forward(images)
+
+
+def resize_antialiased(logits: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+    """Return logits (N, C, H, W) at another size."""
+    if tuple(logits.shape[-2:]) == size:
+        return logits
+    return torch.nn.functional.interpolate(logits, size, mode="bilinear", antialias=True)
 
 
 def wait_for_turn(turns: Turns, **figures: float) -> None:
@@ -138,11 +153,11 @@ def rounds(turns: Turns, data: str, out: str, settings: dict[str, Any], rounds: 
     images = TestSplit(dataset, size).images
     for config in (pw.Config.from_preset(**settings), pw.Config.from_preset("default", image_size=size)):
         model = config.create_model(dataset.classes, dataset.palette).eval()
-        predict(model, images[:64])
+        predict(model, images[:64]).argmax(1)
         for _ in range(rounds):
             started = time.perf_counter()
             for batch in images.split(64):
-                predict(model, batch)
+                predict(model, batch).argmax(1)
             wait_for_turn(turns, images_per_second=len(images) / (time.perf_counter() - started))
 
 
@@ -174,14 +189,16 @@ def within(
     turns.report(epochs=epochs, **keep.scores(TestSplit(dataset, pw.Config.from_preset(**settings).image_size)))
 
 
-def until(turns: Turns, data: str, out: str, settings: dict[str, Any], miou: float) -> None:
+def until(
+    turns: Turns, data: str, out: str, settings: dict[str, Any], miou: float, resolution: int | None = None
+) -> None:
     """Train until the mean IoU of the test split is `miou`, at most for the settings' number of epochs.
 
-    The training begins with an empty cache of images.
+    The training begins with an empty cache of images. Masks are compared at `resolution`, or at the model's size.
     """
     dataset = pw.load_dataset(data)
     config = pw.Config.from_preset(**settings)
-    stop = StopAtTarget(TestSplit(dataset, config.image_size), miou)
+    stop = StopAtTarget(TestSplit(dataset, config.eval_size, resolution), miou)
     with patch.dict(os.environ, {"PIXELWISE_CACHE": f"{out}/cache"}):
         train(dataset, f"{out}/run", [stop], **settings)
     seconds = stop.curve[-1]["train_seconds"] if stop.reached else None

@@ -1,7 +1,7 @@
 """Replace the tables of docs/results.md by new measurements. `make figures` runs this script.
 
 usage: python benchmarks/figures.py --page docs/results.md [--data DIR] [--weights FILE] [--peer-script FILE
-       --peer-python FILE --yolo-python FILE] [--only NAME …] [--to FOLDER | --from FOLDER]
+       --peer-python FILE --smp-script FILE --yolo-python FILE] [--only NAME …] [--to FOLDER | --from FOLDER]
 
 A table stands between `<!-- figures: NAME -->` and `<!-- end -->`. NAME is a benchmark of this folder. A benchmark
 whose data are not given is not run, and its table is left unchanged. The options are those of the page's commands.
@@ -22,6 +22,7 @@ from _common import existing, render, say
 HERE = Path(__file__).resolve().parent
 
 NEEDS: dict[str, tuple[str, ...]] = {
+    "against_smp": ("data", "smp_script"),
     "against_tutorial": ("data", "weights", "peer_script", "peer_python"),
     "data_speed": ("data",),
     "device_limits": ("data",),
@@ -131,6 +132,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", type=existing, help="safetensors file of mobilenetv2_100")
     parser.add_argument("--peer-script", type=existing, help="see against_tutorial.py")
     parser.add_argument("--peer-python", help="see against_tutorial.py")
+    parser.add_argument("--smp-script", type=existing, help="see against_smp.py")
     parser.add_argument("--yolo-python", help="see predict_speed.py")
     parser.add_argument("--only", nargs="+", choices=NEEDS, default=list(NEEDS), help="the benchmarks")
     place = parser.add_mutually_exclusive_group()

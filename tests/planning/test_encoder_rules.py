@@ -5,8 +5,15 @@ from typing import Any
 import pytest
 
 import pixelwise as pw
+from pixelwise.models.encoder_table import MODEL_SIZES
 from pixelwise.planning import encoder_rules
-from pixelwise.planning.encoder_rules import MIN_BUDGET, describe_sizes, fit_encoder
+from pixelwise.planning.encoder_rules import (
+    MIN_BUDGET,
+    MIN_IMAGE_BUDGET,
+    MIN_SEEN,
+    describe_sizes,
+    fit_encoder,
+)
 from pixelwise.planning.rule import Decision
 from pixelwise.planning.rules import make_plan
 from tests.planning.helpers import make_report
@@ -28,17 +35,26 @@ def test_the_largest_encoder_that_sees_enough_images() -> None:
     assert fit(600, 60.0)["encoder"].value == "tf_efficientnet_lite0", "even the smallest does not see enough"
 
 
-def test_the_largest_encoder_gets_larger_images_if_it_sees_enough() -> None:
-    larger = {"image_size": Decision(320, "larger"), "start_size": Decision(224, "larger")}
-    chosen = [fit(600, seconds, larger=larger) for seconds in (8.4, 8.2)]
+LARGER = {"image_size": Decision(320, "larger"), "start_size": Decision(224, "larger")}
+"""They have 1.5625 times as many pixels as images of 256 px."""
+
+
+def test_the_images_are_larger_if_enough_of_them_are_seen() -> None:
+    cost = MODEL_SIZES["l"].cost or 1.0
+    limit = 600 * COUNT / cost / 1.5625 / (MIN_SEEN * TARGET)
+    chosen = [fit(600, seconds, larger=LARGER) for seconds in (limit + 0.01, limit - 0.01)]
     assert [decisions["encoder"].value for decisions in chosen] == ["tf_efficientnet_lite2"] * 2
     assert ["image_size" in decisions for decisions in chosen] == [False, True]
+    limit = 240 * COUNT / 1.5625 / (MIN_SEEN * TARGET)
+    short = [fit(240, seconds, larger=LARGER) for seconds in (limit + 0.01, limit - 0.01)]
+    assert short == [{}, LARGER], "a short budget keeps the smallest encoder"
 
 
 def test_short_budgets_and_missing_packages_keep_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fit(None, 1.0) == fit(MIN_BUDGET, 1.0) == {}
+    assert fit(None, 1.0, larger=LARGER) == fit(MIN_BUDGET, 1.0) == fit(MIN_IMAGE_BUDGET, 1.0, larger=LARGER) == {}
     monkeypatch.setattr(encoder_rules, "has_bundled_weights", lambda name: False)
     assert fit(600, 1.0) == {}
+    assert fit(600, 1.0, larger=LARGER) == LARGER
 
 
 def test_the_plan_measures_only_if_the_encoder_is_open(monkeypatch: pytest.MonkeyPatch) -> None:

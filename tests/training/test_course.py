@@ -115,7 +115,7 @@ class TestTimedCourse:
         middle = simulation.fractions[len([f for f in simulation.fractions if f < 0.5])]
         assert middle == pytest.approx(0.5, abs=0.05)
 
-    def test_the_position_is_that_of_the_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_fraction_is_that_of_the_clock(self, monkeypatch: pytest.MonkeyPatch) -> None:
         simulation = Simulation(monkeypatch, budget=100, step=0.1, validation=1e-3, steps=10_000, start=0, epoch_end=0)
         simulation.run()
         steps = len(simulation.fractions)
@@ -136,11 +136,22 @@ class TestTimedCourse:
         simulation.run()
         assert simulation.fractions == [1.0] and simulation.validated == [True]
 
-    def test_the_decoder_trains_alone_in_the_first_quarter_of_the_time(self) -> None:
-        course = TimedCourse(make_config(100))
-        for course.fraction, expected in ((0.0, True), (0.24, True), (0.26, False)):
+    @pytest.mark.parametrize(("kept_versions", "end"), [(0, 0.175 / 0.925), (2, 0.0875 / 0.8375)])
+    def test_the_decoder_trains_alone_in_the_first_quarter_of_the_steps(self, kept_versions: int, end: float) -> None:
+        """A step takes 0.7 times as long without the gradients of the encoder, and 0.35 times with kept features."""
+        config = make_config(100).replace(kept_versions=kept_versions)
+        course = TimedCourse(config)
+        for course.fraction, expected in ((0.0, True), (end - 0.001, True), (end + 0.001, False)):
             assert course.trains_decoder_only(99) is expected
-        assert not TimedCourse(make_config(100).replace(encoder_training="all")).trains_decoder_only(0)
+        assert not TimedCourse(config.replace(encoder_training="all")).trains_decoder_only(0)
+
+    def test_the_position_counts_steps_of_all_phases(self) -> None:
+        """25 of 100 steps take 0.35 · 0.25, 35 take 0.25, and 40 take 1: 2.1875, 8.75 and 40 of 50.9375 s."""
+        config = make_config(100).replace(image_size=128, start_size=64, kept_versions=2)
+        course = TimedCourse(config)
+        times = [0.0, 2.1875 / 50.9375, 10.9375 / 50.9375, 30.9375 / 50.9375, 1.0]
+        for course.fraction, position in zip(times, [0.0, 0.25, 0.6, 0.8, 1.0], strict=True):
+            assert course.position == pytest.approx(position)
 
 
 def test_the_process_with_rank_zero_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,7 +197,8 @@ class TestSchedule:
         optimizer = torch.optim.AdamW(groups)
         schedule = build_lr_schedule(optimizer, config, 10, course)
         assert schedule.get_last_lr() == pytest.approx([0.1 / 25, 0.05 / 25])
-        for course.fraction, factor in ((0.25, 1.0), (0.625, 0.5), (1.0, 1 / 25e4)):
+        peak, middle = 0.175 / 0.925, (0.175 + 0.375) / 0.925  # after 25 and 62.5 % of the steps
+        for course.fraction, factor in ((peak, 1.0), (middle, 0.5), (1.0, 1 / 25e4)):
             optimizer.step()
             schedule.step()
             assert schedule.get_last_lr() == pytest.approx([0.1 * factor, 0.05 * factor], rel=1e-4)
@@ -206,7 +218,8 @@ class TestStartSize:
     @pytest.mark.parametrize(("fraction", "is_small"), [(0.0, True), (0.428, True), (0.429, False), (1.0, False)])
     def test_by_the_clock(self, fraction: float, is_small: bool) -> None:
         """60 of 100 steps take half as long as the others: 30 of 70 seconds."""
-        course = make_course(pw.Config.from_preset(image_size="128x256", start_size=128, time_budget=100))
+        sizes = {"image_size": "128x256", "start_size": 128}
+        course = make_course(pw.Config.from_preset(**sizes, time_budget=100, encoder_training="all"))
         assert isinstance(course, TimedCourse)
         course.fraction = fraction
         assert course.uses_start_size(0) == is_small

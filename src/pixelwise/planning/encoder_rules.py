@@ -16,6 +16,12 @@ from pixelwise.runtime.durations import format_duration
 MIN_BUDGET = 300.0
 """Time budget in seconds above which the encoder's size is chosen. The measurement takes about 10 s of the budget."""
 
+MIN_IMAGE_BUDGET = 150.0
+"""Time budget in seconds above which the size of the images is chosen. The measurement takes about 5 s."""
+
+MIN_SEEN = 0.7
+"""Minimum number of larger images in a training with a time budget, divided by the target (docs/decisions.md)."""
+
 TARGET_SECONDS = 540.0
 """Estimated duration in seconds up to which a plan uses a larger encoder and more epochs (docs/decisions.md)."""
 
@@ -91,36 +97,42 @@ def fit_encoder(
     estimate: Callable[[Config], float],
     larger: Mapping[str, Decision] | None = None,
 ) -> dict[str, Decision]:
-    """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget.
+    """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget, then their size.
 
     Args:
         config: the settings, with the smallest encoder.
         train_count: number of training images.
         target: minimum number of images to train on. Each image counts once per epoch.
         estimate: a function (settings) → estimated duration of a training in seconds.
-        larger: the sizes of larger images, see `use_time`.
+        larger: the sizes of larger images, see `enlarge`. They are used if the training sees at least `MIN_SEEN` times
+            the target with them.
 
     Returns:
-        The changed decisions. Empty if there is no time budget above `MIN_BUDGET`, or if no weights of larger encoders
-        are installed.
+        The changed decisions. The encoder is chosen for a time budget above `MIN_BUDGET` if weights of larger encoders
+        are installed, and the size of the images for one above `MIN_IMAGE_BUDGET`.
     """
-    sizes = [info for info in MODEL_SIZES.values() if info is _SMALLEST or has_bundled_weights(info.name)]
-    if config.time_budget is None or config.time_budget <= MIN_BUDGET or len(sizes) < 2:
+    budget = config.time_budget or 0.0
+    sizes = [_SMALLEST]
+    if budget > MIN_BUDGET:
+        sizes += [info for info in MODEL_SIZES.values() if info is not _SMALLEST and has_bundled_weights(info.name)]
+    if budget <= MIN_IMAGE_BUDGET or (len(sizes) < 2 and not larger):
         return {}
     seconds = estimate(config.replace(time_budget=None, epochs=_EPOCHS))
-    seen = config.time_budget / seconds * _EPOCHS * train_count
+    seen = budget / seconds * _EPOCHS * train_count
     fitting = [info for info in sizes if seen / (info.cost or 1.0) >= target]
     chosen = fitting[-1] if fitting else _SMALLEST
     seen_then = seen / (chosen.cost or 1.0)
-    reason = f"size {chosen.size}: in {format_duration(config.time_budget)} it sees about {seen_then:,.0f} images"
-    if chosen is not sizes[-1]:
-        next_size = sizes[sizes.index(chosen) + 1]
-        count = seen / (next_size.cost or 1.0)
-        reason += f"; size {next_size.size} would see {count:,.0f}, and {target:,} are needed"
-    changes = {"encoder": Decision(chosen.name, reason)}
-    if larger and chosen is _LARGEST:
+    changes: dict[str, Decision] = {}
+    if len(sizes) > 1:
+        reason = f"size {chosen.size}: in {format_duration(budget)} it sees about {seen_then:,.0f} images"
+        if chosen is not sizes[-1]:
+            next_size = sizes[sizes.index(chosen) + 1]
+            count = seen / (next_size.cost or 1.0)
+            reason += f"; size {next_size.size} would see {count:,.0f}, and {target:,} are needed"
+        changes["encoder"] = Decision(chosen.name, reason)
+    if larger:
         pixels = (mean_side(larger["image_size"].value) / mean_side(config.image_size)) ** 2
-        if seen_then / pixels >= MIN_SHORTENING * target:
+        if seen_then / pixels >= MIN_SEEN * target:
             changes |= larger
     return changes
 

@@ -3,10 +3,12 @@
 import time
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from pixelwise.config import DECODER_FIRST_FRACTION, START_SIZE_FRACTION, Config
 from pixelwise.data.input_size import mean_side
+from pixelwise.planning.phases import training_phases
 from pixelwise.runtime.distributed import all_reduce_sum
 
 if TYPE_CHECKING:
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
 
 _FINAL_DRAWINGS = 2.0
 """Estimated duration of the work after the last validation, divided by the longest after an earlier epoch."""
+
+_PAUSED_STEP, _KEPT_STEP = 0.7, 0.35
+"""Duration of a step while the encoder is paused, divided by that of a step in which it trains. The second one is for
+kept features. It includes the first epochs, in which they are computed (docs/decisions.md)."""
 
 _VALIDATED_FRACTION = 0.1
 """Maximum duration of all validations so far as a fraction of a time budget so far. The last one is made anyway."""
@@ -94,9 +100,9 @@ class Course:
 class TimedCourse(Course):
     """The course of a training that ends after a given time.
 
-    The position in the training is a fraction of the time. Each step moves it toward 1: by the time of the step,
-    divided by the time that was left for steps. So it reaches 1 when the time ends, at any speed and with any pauses.
-    The time for the last validation and for the last files and images is reserved. It is estimated from earlier ones.
+    Each step moves `fraction` toward 1: by the time of the step, divided by the time that was left for steps. So it
+    reaches 1 when the time ends, at any speed and with any pauses. The time for the last validation and for the last
+    files and images is reserved. It is estimated from earlier ones.
     Epochs are not validated if validations would take more than a tenth of the time so far.
 
     The process with rank 0 decides for all processes.
@@ -106,14 +112,15 @@ class TimedCourse(Course):
         spent_seconds: see `Course`.
 
     Attributes:
-        fraction: the position, from 0 at the first step to 1 at the end of the last one. After a resume, it starts at
-            the fraction of the time that was spent before.
+        fraction: the fraction of the time that has passed, from 0 at the first step to 1 at the end of the last one.
+            After a resume, it starts at the fraction of the time that was spent before.
     """
 
     def __init__(self, config: Config, spent_seconds: float = 0.0) -> None:
         super().__init__(config, spent_seconds)
         assert config.time_budget is not None
         self.budget, self.fraction = config.time_budget, 0.0
+        self._phases = _phase_bounds(config)
         self._fabric: Fabric | None = None
         self._steps, self._last, self._step_seconds = 0, 0.0, 0.0
         self._validation_steps = self._final_passes = 0.0
@@ -121,7 +128,7 @@ class TimedCourse(Course):
         self._is_validated = True
 
     def resume(self, seconds: float) -> None:
-        """Add the seconds of the training before it was resumed. The position starts at their fraction of the time."""
+        """Add the seconds of the training before it was resumed. `fraction` starts at their fraction of the time."""
         super().resume(seconds)
         self.fraction = min(seconds / self.budget, 1.0)
 
@@ -131,12 +138,20 @@ class TimedCourse(Course):
         self._last = self.seconds
 
     @property
+    def position(self) -> float:
+        """The estimated fraction of the steps that are done, in [0, 1]. The steps of each phase take a different time.
+
+        The learning rate and the phases of the training depend on it, as they do on the epochs without a time budget.
+        """
+        return float(np.interp(self.fraction, *self._phases))
+
+    @property
     def reserved(self) -> float:
         """Seconds that the last validation and the last files and images are estimated to take."""
         return self._validation_seconds() * (1 + self._final_passes) + _FINAL_DRAWINGS * self._epoch_end
 
     def advance(self) -> None:
-        """Move the position by the time since the last step. The training is over when the time for steps is over."""
+        """Move `fraction` by the time since the last step. The training is over when the time for steps is over."""
         now = self.seconds
         passed, left = now - self._last, self.budget - self.reserved - self._last
         self._last = now
@@ -163,19 +178,12 @@ class TimedCourse(Course):
         return self._is_validated
 
     def trains_decoder_only(self, epoch: int) -> bool:
-        """Return True in the first `DECODER_FIRST_FRACTION` of the time of the training mode "decoder-first"."""
-        return self.config.encoder_training == "decoder-first" and self.fraction < DECODER_FIRST_FRACTION
+        """Return True in the first `DECODER_FIRST_FRACTION` of the steps of the training mode "decoder-first"."""
+        return self.config.encoder_training == "decoder-first" and self.position < DECODER_FIRST_FRACTION
 
     def uses_start_size(self, epoch: int) -> bool:
-        """Return True in the part of the time that `START_SIZE_FRACTION` of the images take.
-
-        The duration of a step is estimated as proportional to the number of pixels.
-        """
-        if self.config.start_size is None:
-            return False
-        ratio = (mean_side(self.config.start_size) / mean_side(self.config.image_size)) ** 2
-        small = START_SIZE_FRACTION * ratio
-        return self.fraction < small / (small + 1 - START_SIZE_FRACTION)
+        """Return True in the first `START_SIZE_FRACTION` of the steps if there is a `start_size`."""
+        return self.config.start_size is not None and self.position < START_SIZE_FRACTION
 
     def record_validation(self, seconds: float) -> None:
         """Record the duration of a validation in seconds."""
@@ -200,6 +208,19 @@ class TimedCourse(Course):
             return list(values)
         own = torch.tensor(values, device=fabric.device)
         return all_reduce_sum(fabric, own if fabric.is_global_zero else torch.zeros_like(own)).tolist()
+
+
+def _phase_bounds(config: Config) -> tuple[list[float], list[float]]:
+    """Return the bounds of the phases of a training: the fractions of its time and those of its steps.
+
+    The duration of a step is estimated as proportional to the number of pixels.
+    """
+    times, steps = [0.0], [0.0]
+    for phase in training_phases(config, config.encoder_training):
+        paused = _KEPT_STEP if config.kept_versions else _PAUSED_STEP
+        times.append(times[-1] + phase.fraction * mean_side(phase.size) ** 2 * (paused if phase.is_paused else 1.0))
+        steps.append(steps[-1] + phase.fraction)
+    return [each / times[-1] for each in times], [each / steps[-1] for each in steps]
 
 
 def make_course(config: Config, spent_seconds: float = 0.0) -> Course:

@@ -97,7 +97,7 @@ def build_lr_schedule(
     if config.lr_schedule == "constant":
         return ConstantLR(optimizer, factor=1.0)
     if isinstance(course, TimedCourse):
-        return LambdaLR(optimizer, lambda _: onecycle_factor(course.fraction))
+        return LambdaLR(optimizer, lambda _: onecycle_factor(course.position))
     peaks = [group["lr"] for group in optimizer.param_groups]
     # OneCycleLR counts its initial state as a step. It divides by the length of the rise minus one step, which would be
     # 0 in a training of three steps.

@@ -301,7 +301,7 @@ def describe_encoder_training(model: SegmentationModel, config: Config) -> str:
         )
     start = f"from epoch {paused_epochs(config) + 1}"
     if config.time_budget is not None and config.encoder_training == "decoder-first":
-        start = "after a quarter of the time"
+        start = "after about a quarter of the steps"
     text = f"encoder: {trainable:,} of its {total:,} weights train, {start}"
     if config.freeze_depthwise:
         text += "; depthwise convolutions do not (`freeze_depthwise`), their gradients are slow on a CPU"
