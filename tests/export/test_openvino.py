@@ -24,7 +24,8 @@ from pixelwise.export.onnx_resize import add_input_resize
 from pixelwise.export.openvino_exporter import OpenVinoModel
 from pixelwise.inference.exported.exported_file import IMAGE_LABELS, LABELS, MASK, NETWORK_INPUT, PLANES
 from pixelwise.inference.exported.metadata import ExportMetadata, SelfTest
-from pixelwise.inference.exported.openvino_file import OpenVinoFile, _leave_out_resizing, import_openvino
+from pixelwise.inference.exported.openvino_file import OpenVinoFile, import_openvino
+from pixelwise.inference.exported.openvino_graph import fix_size
 from pixelwise.inference.exported.predictor import ExportedPredictor
 from pixelwise.inference.exported.self_test import verify
 from pixelwise.inference.model_location import is_model
@@ -238,9 +239,15 @@ def test_an_image_of_the_size_of_the_model_is_not_resized(is_old: bool, path: Pa
         for output in (output for node in model.get_ops() for output in node.outputs()):
             output.get_tensor().set_names(output.get_names() - {PLANES, NETWORK_INPUT, LABELS, IMAGE_LABELS})
     fixed = model.clone()
-    _leave_out_resizing(fixed, (32, 32))
+    fix_size(fixed, (32, 32))
     kinds = [node.get_type_name() for node in fixed.get_ordered_ops()]
     assert ("MatMul" in kinds) == is_old
+    value, path_to_network = fixed.inputs[0], []
+    while not is_old and path_to_network[-1:] != ["Convolution"]:
+        (user,) = (each.get_node() for each in value.get_target_inputs())
+        path_to_network.append(user.get_type_name())
+        value = user.output(0)
+    assert is_old or path_to_network.index("Subtract") < path_to_network.index("Transpose")
     images = [make_image(32, 32, seed) for seed in range(20)]
     resizing = file._compile(False, False, False)
     expected = [resizing.infer(file._tensor(image[None]), [MASK])[0][0] for image in images]

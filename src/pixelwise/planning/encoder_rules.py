@@ -1,7 +1,7 @@
 """The rules of a plan for the encoder: its default, its frozen layers, and the size that fits a time budget."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from pixelwise.config import Config
 from pixelwise.data.input_size import mean_side
@@ -43,6 +43,10 @@ _STRIDE, _NARROW_STRIDE = 8, 4
 """Stride up to which the layers of the encoder do not train, and the one if a class is narrow (docs/decisions.md)."""
 
 _SMALLEST, _LARGEST = MODEL_SIZES["s"], MODEL_SIZES["l"]
+
+_LIKELY = 1.2
+"""Maximum duration of a training with larger images that is measured, divided by `TARGET_SECONDS`. It is estimated from
+the numbers of pixels."""
 
 _EPOCHS = 10
 """Number of epochs of the training whose duration is estimated, to compute the images per second."""
@@ -95,7 +99,7 @@ def fit_encoder(
     train_count: int,
     target: int,
     estimate: Callable[[Config], float],
-    larger: Mapping[str, Decision] | None = None,
+    larger: Sequence[Mapping[str, Decision]] = (),
 ) -> dict[str, Decision]:
     """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget, then their size.
 
@@ -104,8 +108,8 @@ def fit_encoder(
         train_count: number of training images.
         target: minimum number of images to train on. Each image counts once per epoch.
         estimate: a function (settings) → estimated duration of a training in seconds.
-        larger: the sizes of larger images, see `enlarge`. They are used if the training sees at least `MIN_SEEN` times
-            the target with them.
+        larger: the sizes of larger images, see `enlarge`. The largest are used with which the training sees at least
+            `MIN_SEEN` times the target.
 
     Returns:
         The changed decisions. The encoder is chosen for a time budget above `MIN_BUDGET` if weights of larger encoders
@@ -130,10 +134,10 @@ def fit_encoder(
             count = seen / (next_size.cost or 1.0)
             reason += f"; size {next_size.size} would see {count:,.0f}, and {target:,} are needed"
         changes["encoder"] = Decision(chosen.name, reason)
-    if larger:
-        pixels = (mean_side(larger["image_size"].value) / mean_side(config.image_size)) ** 2
+    for sizes_then in larger:
+        pixels = (mean_side(sizes_then["image_size"].value) / mean_side(config.image_size)) ** 2
         if seen_then / pixels >= MIN_SEEN * target:
-            changes |= larger
+            changes |= sizes_then
     return changes
 
 
@@ -143,7 +147,7 @@ def use_time(
     may_grow: bool,
     may_lengthen: bool,
     is_narrow: bool = False,
-    larger: Mapping[str, Decision] | None = None,
+    larger: Sequence[Mapping[str, Decision]] = (),
 ) -> tuple[dict[str, Decision], float]:
     """Use the time up to `TARGET_SECONDS` for a larger encoder, then for larger images and for more epochs.
 
@@ -155,8 +159,8 @@ def use_time(
         may_lengthen: True if the number of epochs can be raised.
         is_narrow: True if a class is narrow. A larger encoder may then take `MAX_COST` times as long, even if that is
             more than `TARGET_SECONDS`.
-        larger: the sizes of larger images, see `enlarge`. They are used with the largest encoder only, if at least
-            `MIN_SHORTENING` times the number of epochs fit into the time.
+        larger: the sizes of larger images, see `enlarge`. The largest are used with which at least `MIN_SHORTENING`
+            times the number of epochs fit into the time, with the largest encoder only.
 
     Returns:
         The changed decisions, and the estimated duration of the training.
@@ -178,18 +182,21 @@ def use_time(
                     reason = f"size {info.size}, because a class is narrow; a training {longer}"
                 changes["encoder"], seconds = Decision(info.name, reason), measured
                 break
-    epochs = config.epochs
+    epochs, size = config.epochs, config.image_size
     is_largest = "encoder" in changes and changes["encoder"].value == _LARGEST.name
-    if larger and is_largest and may_lengthen:
+    for sizes in larger if is_largest and may_lengthen else ():
         shortest = config.replace(
             encoder=_LARGEST.name,
             epochs=math.ceil(MIN_SHORTENING * config.epochs),
-            **{name: decision.value for name, decision in larger.items()},
+            **{name: decision.value for name, decision in sizes.items()},
         )
-        measured = estimate(shortest)
-        if measured <= TARGET_SECONDS:
-            changes |= larger
-            epochs, seconds = shortest.epochs, measured
+        pixels = (mean_side(shortest.image_size) / mean_side(size)) ** 2
+        is_likely = seconds / epochs * shortest.epochs * pixels <= _LIKELY * TARGET_SECONDS
+        measured = estimate(shortest) if is_likely else math.inf
+        if measured > TARGET_SECONDS:
+            break
+        changes |= sizes
+        epochs, size, seconds = shortest.epochs, shortest.image_size, measured
     if may_lengthen:
         fitting = max(epochs, int(min(epochs * TARGET_SECONDS / seconds, config.epochs * MAX_LENGTHENING)))
         epochs, seconds = fitting, seconds * fitting / epochs

@@ -13,17 +13,14 @@ from pixelwise.errors import ConfigError, RunError
 from pixelwise.inference.exported.exported_file import (
     CONFIDENCE,
     IMAGE,
-    IMAGE_LABELS,
-    LABELS,
     MASK,
-    NETWORK_INPUT,
-    PLANES,
     PROBABILITIES,
     ExportedFile,
     check_readable,
     parse_metadata,
 )
 from pixelwise.inference.exported.metadata import METADATA_KEY, Bytes
+from pixelwise.inference.exported.openvino_graph import fix_size
 from pixelwise.inference.model_location import WEIGHTS_SUFFIX
 from pixelwise.runtime.threads import available_cpus
 
@@ -136,7 +133,7 @@ class OpenVinoFile(ExportedFile):
         if self.has_probabilities and not probabilities:
             model.remove_result(_outputs_of(model)[PROBABILITIES].get_node())
         if has_size:
-            _leave_out_resizing(model, to_pair(self.metadata.model.size))
+            fix_size(model, to_pair(self.metadata.model.size))
         cpus = available_cpus()
         # By default, a processor that has bfloat16 computes with it, and the masks are not those of float32.
         precision = "bf16" if self.metadata.precision == "bfloat16" else "f32"
@@ -182,22 +179,6 @@ class _CompiledModel:
         if self._keeps_requests:
             self._requests.append(request)
         return results
-
-
-def _leave_out_resizing(model: Any, size: tuple[int, int]) -> None:
-    """Fix the size of the image to that of the network, and use the values before each resizing instead of its result.
-
-    Args:
-        model: the model, which is changed. A file of an older version of pixelwise lacks the names of these values, so
-            it still resizes.
-        size: (height, width) of the network.
-    """
-    image = model.inputs[0]
-    model.reshape({image: [1, *size, image.partial_shape[3].get_length()]})
-    values = {name: output for node in model.get_ops() for output in node.outputs() for name in output.get_names()}
-    for before, after in ((PLANES, NETWORK_INPUT), (LABELS, IMAGE_LABELS)):
-        if before in values and after in values:
-            values[after].replace(values[before])
 
 
 def _outputs_of(model: Any) -> dict[str, Any]:
