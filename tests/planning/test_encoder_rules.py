@@ -42,19 +42,19 @@ LARGER = {"image_size": Decision(320, "larger"), "start_size": Decision(224, "la
 def test_the_images_are_larger_if_enough_of_them_are_seen() -> None:
     cost = MODEL_SIZES["l"].cost or 1.0
     limit = 600 * COUNT / cost / 1.5625 / (MIN_SEEN * TARGET)
-    chosen = [fit(600, seconds, larger=[LARGER]) for seconds in (limit + 0.01, limit - 0.01)]
+    chosen = [fit(600, seconds, larger=LARGER) for seconds in (limit + 0.01, limit - 0.01)]
     assert [decisions["encoder"].value for decisions in chosen] == ["tf_efficientnet_lite2"] * 2
     assert ["image_size" in decisions for decisions in chosen] == [False, True]
     limit = 240 * COUNT / 1.5625 / (MIN_SEEN * TARGET)
-    short = [fit(240, seconds, larger=[LARGER]) for seconds in (limit + 0.01, limit - 0.01)]
+    short = [fit(240, seconds, larger=LARGER) for seconds in (limit + 0.01, limit - 0.01)]
     assert short == [{}, LARGER], "a short budget keeps the smallest encoder"
 
 
 def test_short_budgets_and_missing_packages_keep_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert fit(None, 1.0, larger=[LARGER]) == fit(MIN_BUDGET, 1.0) == fit(MIN_IMAGE_BUDGET, 1.0, larger=[LARGER]) == {}
+    assert fit(None, 1.0, larger=LARGER) == fit(MIN_BUDGET, 1.0) == fit(MIN_IMAGE_BUDGET, 1.0, larger=LARGER) == {}
     monkeypatch.setattr(encoder_rules, "has_bundled_weights", lambda name: False)
     assert fit(600, 1.0) == {}
-    assert fit(600, 1.0, larger=[LARGER]) == LARGER
+    assert fit(600, 1.0, larger=LARGER) == LARGER
 
 
 def test_the_plan_measures_only_if_the_encoder_is_open(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """The rules of a plan for the encoder: its default, its frozen layers, and the size that fits a time budget."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from pixelwise.config import Config
 from pixelwise.data.input_size import mean_side
@@ -43,10 +43,6 @@ _STRIDE, _NARROW_STRIDE = 8, 4
 """Stride up to which the layers of the encoder do not train, and the one if a class is narrow (docs/decisions.md)."""
 
 _SMALLEST, _LARGEST = MODEL_SIZES["s"], MODEL_SIZES["l"]
-
-_LIKELY = 1.2
-"""Maximum duration of a training with larger images that is measured, divided by `TARGET_SECONDS`. It is estimated from
-the numbers of pixels."""
 
 _EPOCHS = 10
 """Number of epochs of the training whose duration is estimated, to compute the images per second."""
@@ -99,7 +95,7 @@ def fit_encoder(
     train_count: int,
     target: int,
     estimate: Callable[[Config], float],
-    larger: Sequence[Mapping[str, Decision]] = (),
+    larger: Mapping[str, Decision] | None = None,
 ) -> dict[str, Decision]:
     """Choose the largest encoder of `MODEL_SIZES` that trains on enough images within the time budget, then their size.
 
@@ -108,8 +104,8 @@ def fit_encoder(
         train_count: number of training images.
         target: minimum number of images to train on. Each image counts once per epoch.
         estimate: a function (settings) → estimated duration of a training in seconds.
-        larger: the sizes of larger images, see `enlarge`. The largest are used with which the training sees at least
-            `MIN_SEEN` times the target.
+        larger: the sizes of larger images, see `enlarge`. They are used if the training sees at least `MIN_SEEN` times
+            the target with them.
 
     Returns:
         The changed decisions. The encoder is chosen for a time budget above `MIN_BUDGET` if weights of larger encoders
@@ -134,10 +130,10 @@ def fit_encoder(
             count = seen / (next_size.cost or 1.0)
             reason += f"; size {next_size.size} would see {count:,.0f}, and {target:,} are needed"
         changes["encoder"] = Decision(chosen.name, reason)
-    for sizes_then in larger:
-        pixels = (mean_side(sizes_then["image_size"].value) / mean_side(config.image_size)) ** 2
+    if larger:
+        pixels = (mean_side(larger["image_size"].value) / mean_side(config.image_size)) ** 2
         if seen_then / pixels >= MIN_SEEN * target:
-            changes |= sizes_then
+            changes |= larger
     return changes
 
 
@@ -147,7 +143,7 @@ def use_time(
     may_grow: bool,
     may_lengthen: bool,
     is_narrow: bool = False,
-    larger: Sequence[Mapping[str, Decision]] = (),
+    larger: Mapping[str, Decision] | None = None,
 ) -> tuple[dict[str, Decision], float]:
     """Use the time up to `TARGET_SECONDS` for a larger encoder, then for larger images and for more epochs.
 
@@ -159,8 +155,8 @@ def use_time(
         may_lengthen: True if the number of epochs can be raised.
         is_narrow: True if a class is narrow. A larger encoder may then take `MAX_COST` times as long, even if that is
             more than `TARGET_SECONDS`.
-        larger: the sizes of larger images, see `enlarge`. The largest are used with which at least `MIN_SHORTENING`
-            times the number of epochs fit into the time, with the largest encoder only.
+        larger: the sizes of larger images, see `enlarge`. They are used with the largest encoder only, if at least
+            `MIN_SHORTENING` times the number of epochs fit into the time.
 
     Returns:
         The changed decisions, and the estimated duration of the training.
@@ -182,21 +178,18 @@ def use_time(
                     reason = f"size {info.size}, because a class is narrow; a training {longer}"
                 changes["encoder"], seconds = Decision(info.name, reason), measured
                 break
-    epochs, size = config.epochs, config.image_size
+    epochs = config.epochs
     is_largest = "encoder" in changes and changes["encoder"].value == _LARGEST.name
-    for sizes in larger if is_largest and may_lengthen else ():
+    if larger and is_largest and may_lengthen:
         shortest = config.replace(
             encoder=_LARGEST.name,
             epochs=math.ceil(MIN_SHORTENING * config.epochs),
-            **{name: decision.value for name, decision in sizes.items()},
+            **{name: decision.value for name, decision in larger.items()},
         )
-        pixels = (mean_side(shortest.image_size) / mean_side(size)) ** 2
-        is_likely = seconds / epochs * shortest.epochs * pixels <= _LIKELY * TARGET_SECONDS
-        measured = estimate(shortest) if is_likely else math.inf
-        if measured > TARGET_SECONDS:
-            break
-        changes |= sizes
-        epochs, size, seconds = shortest.epochs, shortest.image_size, measured
+        measured = estimate(shortest)
+        if measured <= TARGET_SECONDS:
+            changes |= larger
+            epochs, seconds = shortest.epochs, measured
     if may_lengthen:
         fitting = max(epochs, int(min(epochs * TARGET_SECONDS / seconds, config.epochs * MAX_LENGTHENING)))
         epochs, seconds = fitting, seconds * fitting / epochs

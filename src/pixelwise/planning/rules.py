@@ -171,13 +171,12 @@ def _fit_to_machine(
         The decisions that replace those of the plan, and the estimated duration. It is None with a time budget.
     """
     is_whole = config.view == "whole"
-    larger = []
-    for step in enlarge(facts):
-        sizes = {name: decision.value for name, decision in step.items()}
+    larger = enlarge(facts)
+    if larger:
+        sizes = {name: decision.value for name, decision in larger.items()}
         batch = choose_batch_size(RuleInput(facts.report, facts.train_count, {**facts.settings, **sizes}))
-        if batch.value != config.batch_size:  # the memory does not suffice for larger images
-            break
-        larger.append(step | {"batch_size": batch})
+        # Otherwise, the memory does not suffice for larger images.
+        larger = larger | {"batch_size": batch} if batch.value == config.batch_size else {}
     may_grow = is_whole and given.keys().isdisjoint(("encoder", "encoder_weights", "start_from"))
     if config.time_budget is not None:
         target = _target_images(facts)

@@ -26,7 +26,7 @@ objects less accurate (docs/decisions.md)."""
 START_FACTOR = 0.75
 """Size of the images at the start of the training as a multiple of the image size (docs/decisions.md)."""
 
-LARGER_SIZES = ((320, 224), (384, 256))
+LARGE_SIZE, LARGE_START_SIZE = 320, 224
 """Image sizes in the training and at its start if the time suffices and no class is narrow (docs/decisions.md)."""
 
 MIN_START_SIZE = 128
@@ -103,15 +103,15 @@ def starts_narrow(facts: RuleInput) -> bool:
     return start is not None and is_narrow(facts.report, mean_side(to_pair(parse_size(start, 1, MAX_SIZE))))
 
 
-def enlarge(facts: RuleInput) -> list[dict[str, Decision]]:
+def enlarge(facts: RuleInput) -> dict[str, Decision]:
     """Choose larger images for a machine that is fast enough (see `use_time`).
 
     Args:
         facts: the settings of the plan, and the names of those that the user gave.
 
     Returns:
-        The sizes of the images in the training and at its start, for each of `LARGER_SIZES` that does not exceed the
-        images of the data set. Empty if the images are not whole, or a size is given or follows from a narrow class.
+        The sizes of the images, in the training and at its start. Empty if the images are not whole, a size is given or
+        follows from a narrow class, or the images of the data set are too small.
     """
     start = facts.settings.get("start_size")
     sizes = ("image_size", "start_size", "batch_size")
@@ -120,16 +120,12 @@ def enlarge(facts: RuleInput) -> list[dict[str, Decision]]:
         or not facts.given.isdisjoint(sizes)
         or mean_side(to_pair(parse_size(start, 1, MAX_SIZE))) > MIN_IMAGE_SIZE
     ):
-        return []
+        return {}
+    sides = [_fit_size(side, facts.report) for side in (LARGE_SIZE, LARGE_START_SIZE)]
+    if mean_side(sides[0]) < LARGE_SIZE - 16:
+        return {}
     reason = "larger images have more accurate edges, and a training with them ends in time"
-    larger = []
-    for side, start_side in LARGER_SIZES:
-        size = _fit_size(side, facts.report)
-        if mean_side(size) < side - 16:
-            break
-        start_size = _start_with(_fit_size(start_side, facts.report))
-        larger.append({"image_size": Decision(size, reason), "start_size": start_size})
-    return larger
+    return {"image_size": Decision(sides[0], reason), "start_size": _start_with(sides[1])}
 
 
 def choose_start_size(facts: RuleInput) -> Decision | None:
