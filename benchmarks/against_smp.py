@@ -30,12 +30,13 @@ FROZEN = {
     "eval_scale": 1.25,
     "augmentation": {"name": "crop", "min_scale": 0.3},
     "val_fraction": 0.15,
+    "kept_versions": 2,
     "epochs": 6,
 }
 """Settings of a training of the decoder alone."""
 
 RUNS: dict[str, dict[str, Any]] = {
-    "`--model-size l --encoder-training none --size 224 --epochs 6`": FROZEN,
+    "`--model-size l --encoder-training none --kept-versions 2 --size 224 --epochs 6`": FROZEN,
     "the same with 4 epochs": FROZEN | {"epochs": 4},
 }
 """What is trained → its settings of the preset `default`."""

@@ -19,7 +19,7 @@ MIN_BUDGET = 300.0
 MIN_IMAGE_BUDGET = 150.0
 """Time budget in seconds above which the size of the images is chosen. The measurement takes about 5 s."""
 
-MIN_SEEN = 0.7
+MIN_SEEN = 0.45
 """Minimum number of larger images in a training with a time budget, divided by the target (docs/decisions.md)."""
 
 TARGET_SECONDS = 540.0
