@@ -242,7 +242,7 @@ def test_an_image_of_the_size_of_the_model_is_not_resized(is_old: bool, path: Pa
     fix_size(fixed, (32, 32))
     kinds = [node.get_type_name() for node in fixed.get_ordered_ops()]
     assert ("MatMul" in kinds) == is_old
-    value, path_to_network = fixed.inputs[0], []
+    value, path_to_network = fixed.inputs[0], list[str]()
     while not is_old and path_to_network[-1:] != ["Convolution"]:
         (user,) = (each.get_node() for each in value.get_target_inputs())
         path_to_network.append(user.get_type_name())

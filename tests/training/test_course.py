@@ -218,8 +218,9 @@ class TestStartSize:
     @pytest.mark.parametrize(("fraction", "is_small"), [(0.0, True), (0.428, True), (0.429, False), (1.0, False)])
     def test_by_the_clock(self, fraction: float, is_small: bool) -> None:
         """60 of 100 steps take half as long as the others: 30 of 70 seconds."""
-        sizes = {"image_size": "128x256", "start_size": 128}
-        course = make_course(pw.Config.from_preset(**sizes, time_budget=100, encoder_training="all"))
+        course = make_course(
+            pw.Config.from_preset(image_size="128x256", start_size=128, time_budget=100, encoder_training="all")
+        )
         assert isinstance(course, TimedCourse)
         course.fraction = fraction
         assert course.uses_start_size(0) == is_small
