@@ -136,10 +136,15 @@ class TestTimedCourse:
         simulation.run()
         assert simulation.fractions == [1.0] and simulation.validated == [True]
 
-    @pytest.mark.parametrize(("kept_versions", "end"), [(0, 0.175 / 0.925), (2, 0.0875 / 0.8375)])
-    def test_the_decoder_trains_alone_in_the_first_quarter_of_the_steps(self, kept_versions: int, end: float) -> None:
+    @pytest.mark.parametrize(
+        ("kept_versions", "view", "end"),
+        [(0, "whole", 0.175 / 0.925), (2, "whole", 0.0875 / 0.8375), (2, "tiles", 0.175 / 0.925)],
+    )
+    def test_the_decoder_trains_alone_in_the_first_quarter_of_the_steps(
+        self, kept_versions: int, view: str, end: float
+    ) -> None:
         """A step takes 0.7 times as long without the gradients of the encoder, and 0.35 times with kept features."""
-        config = make_config(100).replace(kept_versions=kept_versions)
+        config = make_config(100).replace(kept_versions=kept_versions, view=view)
         course = TimedCourse(config)
         for course.fraction, expected in ((0.0, True), (end - 0.001, True), (end + 0.001, False)):
             assert course.trains_decoder_only(99) is expected

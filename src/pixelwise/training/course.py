@@ -216,8 +216,8 @@ def _phase_bounds(config: Config) -> tuple[list[float], list[float]]:
     The duration of a step is estimated as proportional to the number of pixels.
     """
     times, steps = [0.0], [0.0]
+    paused = _KEPT_STEP if config.kept_versions and config.view == "whole" else _PAUSED_STEP
     for phase in training_phases(config, config.encoder_training):
-        paused = _KEPT_STEP if config.kept_versions else _PAUSED_STEP
         times.append(times[-1] + phase.fraction * mean_side(phase.size) ** 2 * (paused if phase.is_paused else 1.0))
         steps.append(steps[-1] + phase.fraction)
     return [each / times[-1] for each in times], [each / steps[-1] for each in steps]
