@@ -84,10 +84,10 @@ def test_an_image_without_any_data_has_an_empty_prediction(tmp_path: Path) -> No
     data = pw.load_dataset(root)
     model = pw.Config(encoder="mobilenetv3_small_050", encoder_weights="none", image_size=64, device="cpu")
     predictor = pw.Predictor(model.create_model(data.classes, data.palette, data.read_spec))
-    empty = predictor(np.full((30, 40, 5), np.nan, np.float32))
+    empty = predictor(np.full((130, 140, 5), np.nan, np.float32))  # large enough for a legend
     assert (empty.mask == 255).all() and set(empty.class_fractions.values()) == {0.0}
     assert empty.class_confidences == {"background": None, "foreground": None}
-    assert empty.overlay().size == (40, 30)
+    assert empty.overlay().size == (140, 130) and empty.overlay().getbbox() is None
 
 
 def test_masks_are_ignored_where_images_have_no_data_and_the_spec_keeps_the_option(tmp_path: Path) -> None:

@@ -60,6 +60,15 @@ def test_legend_lists_the_classes_in_the_mask_with_their_colors() -> None:
     assert RGB[2] in colors and RGB[1] not in colors and RGB[0] not in colors
 
 
+def test_legend_leaves_out_ignored_pixels_and_the_background() -> None:
+    mask = np.full((300, 400), 255, np.uint8)
+    mask[:100, :100], mask[100:150] = 2, 0
+    image, expected = Image.new("RGB", (400, 300)), Image.new("RGB", (400, 300))
+    add_legend(image, mask, ("background", "cat", "dog"), RGB, (0, 255))
+    add_legend(expected, np.where(mask == 2, mask, 0), ("background", "cat", "dog"), RGB, (0,))
+    assert image.getbbox() is not None and image.tobytes() == expected.tobytes()
+
+
 def test_legend_of_many_classes_stays_small_and_states_the_number_of_the_others() -> None:
     mask = np.arange(200, dtype=np.uint8).repeat(600).reshape(300, 400)
     image = Image.new("RGB", (400, 300))

@@ -39,7 +39,7 @@ def add_legend(
         mask: (H, W) uint8 of the same size, values in [0, len(classes)) or 255 = ignore.
         classes: class names in index order.
         palette: one color per class.
-        uncolored: classes to leave out, see `overlay`.
+        uncolored: mask values to leave out, see `overlay`.
 
     Raises:
         ValueError: The mask has a wrong shape, dtype or value.
@@ -47,9 +47,9 @@ def add_legend(
     check_mask(mask, palette)
     if min(drawn.size) < _MIN_SIDE:
         return
-    pixels = np.array(Image.fromarray(mask).histogram()[: len(classes)])
+    pixels = np.array(Image.fromarray(mask).histogram())
     pixels[list(uncolored)] = 0
-    present = np.flatnonzero(pixels)
+    present = np.flatnonzero(pixels[: len(classes)])
     if not len(present):
         return
     size = int(np.clip(min(drawn.size) * _FONT_FRACTION, _MIN_FONT_SIZE, _MAX_FONT_SIZE))
