@@ -4,12 +4,18 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pixelwise.visualization._figure import BLUE, ORANGE, new_figure, save_figure
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 _GRAY = "#6c757d"
 _COLUMNS = 3
+
+_NARROW = 4.0
+"""Highest value of a logarithmic axis divided by the lowest, below which the axis has linear steps between labels."""
 
 
 def plot_trials(
@@ -49,7 +55,7 @@ def plot_trials(
             first = str(column[0]) if is_text else column[0]
             panel.scatter([first], [scores[0]], s=90, facecolors="none", edgecolors=_GRAY)
         if name in log:
-            panel.set_xscale("log")
+            _use_log_axis(panel)
         if is_text:
             panel.tick_params(axis="x", labelrotation=20)
         panel.set_xlabel(name)
@@ -61,3 +67,15 @@ def plot_trials(
         axes[row * _COLUMNS].set_ylabel("validation mIoU")
     figure.suptitle("orange: the best trial; gray ring: the settings before the search", fontsize="small")
     save_figure(figure, out)
+
+
+def _use_log_axis(panel: "Axes") -> None:
+    """Use a logarithmic axis. In a narrow range, matplotlib would label each step, and the labels would overlap."""
+    from matplotlib.ticker import MaxNLocator, NullLocator, StrMethodFormatter
+
+    panel.set_xscale("log")
+    low, high = panel.get_xlim()
+    if high < _NARROW * low:
+        panel.xaxis.set_major_locator(MaxNLocator(4))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.xaxis.set_minor_locator(NullLocator())
