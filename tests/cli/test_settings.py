@@ -137,7 +137,7 @@ WRONG_FLAGS: dict[str, tuple[list[str], list[str]]] = {
     "logger": (["--loggers", "neptune"], ["--loggers", "unknown logger 'neptune'", "tensorboard"]),
     "parameter": (["--loss", "focal", "--loss-args", "gama=3"], ["has no parameter 'gama'", "gamma"]),
     "parameter without a value": (["--loss", "focal", "--loss-args", "gamma"], ["--loss-args: 'gamma' is not"]),
-    "parameter without a component": (["--loss-args", "gamma=3"], ["--loss-args needs --loss"]),
+    "parameter without a component": (["--loss-args", "gamma=3"], ["--loss-args needs --loss", "add --loss NAME"]),
     "class name": (["--class-weights", "cat=2"], ["unknown class 'cat'", "pet, background, border"]),
     "class weights": (["--class-weights", "pet:2"], ["--class-weights", "pet:2", "balanced", "pet=2,border=1"]),
     "all weights 0": (["--class-weights", "pet=0,background=0,border=0"], ["weights are all 0"]),

@@ -145,7 +145,7 @@ def given_settings(settings: BaseModel | None) -> dict[str, Any]:
         if words is not None:
             flag = flag_of(name)
             if name not in given:
-                raise ConfigError(f"{flag}-args needs {flag}, the component that has the parameters")
+                raise ConfigError(f"{flag}-args needs {flag}, the component that has the parameters; add {flag} NAME")
             given[name] = {"name": given[name], **parse_parameters(f"{flag}-args", words)}
     for name in COMPONENT_LISTS:
         if name in given:

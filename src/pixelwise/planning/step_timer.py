@@ -19,7 +19,7 @@ from pixelwise.runtime.device import use_bfloat16
 _STEPS = 4
 """Minimum number of steps per mode: encoder gradients paused, or computed. The first step is not measured."""
 
-_MIN_SECONDS = 1.0
+_MIN_SECONDS = 0.4
 """Minimum duration of the measured steps of a mode, in seconds. Fast steps are therefore measured more often."""
 
 _MAX_STEPS = 40
