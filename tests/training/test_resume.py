@@ -148,6 +148,19 @@ def test_equal_settings_can_be_given_again(pets: pw.DatasetIndex, tmp_path: Path
     assert len(pw.train(pets, tmp_path / "run", config, resume=True, defaults=False).read_metrics()) == 3
 
 
+def test_all_settings_can_be_given_again_with_their_defaults(
+    pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search passes all settings. config.yaml has values in place of some of the defaults."""
+    monkeypatch.setattr("pixelwise.training.trainer._run_epochs", lambda *arguments: None)
+    settings = {name: value for name, value in SMALL.items() if name != "defaults"} | {"encoder_training": "auto"}
+    config = pw.Config.from_preset(**settings)
+    config = pw.Config(**config.model_dump())
+    run = pw.train(pets, tmp_path / "run", config, defaults=False)
+    assert run.config != config, "the test needs replaced defaults"
+    assert open_run(run.path, config, {}, preset=None, custom_loss=False)[0].config == run.config
+
+
 def test_without_a_run_to_resume_a_new_one_starts(
     pets: pw.DatasetIndex, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,12 +1,14 @@
 """Creation of a new run directory, and opening of an existing one to continue it from its checkpoint."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
 from pixelwise.config import MACHINE_SETTINGS, Config, expand_shorthands
+from pixelwise.config.encoder_training import EncoderTraining
 from pixelwise.data.index import DatasetIndex
 from pixelwise.data.joined_spec import spec_of, with_roots
 from pixelwise.errors import ConfigError, PixelwiseError, RunError
@@ -25,6 +27,9 @@ from pixelwise.training.start_from import inherit_settings
 
 RESUMABLE = ("epochs", "time_budget", "patience", *MACHINE_SETTINGS)
 """The settings that can change when a run is resumed."""
+
+_SETTLED = tuple(field.name for field in fields(EncoderTraining) if field.name != "mode") + ("encoder_training",)
+"""The settings whose defaults `settle_encoder_training` replaces."""
 
 _MIN_SPENT_FRACTION = 0.8
 """Minimum fraction of the time budget that a completed run has spent before its last files and images."""
@@ -108,8 +113,7 @@ def open_run(
     requested = {
         name: value
         for name, value in (fields_set | dict(settings)).items()
-        if not (value == "auto" and name == "encoder_training")
-        and not (value is None and name in ("freeze_depthwise", "freeze_batchnorm"))
+        if not (name in _SETTLED and value == Config.model_fields[name].default)
         and not (value is False and name == "freeze_encoder")
         and not (name == "start_from" and _is_same_path(value, run.config.start_from))
     }
@@ -176,7 +180,7 @@ def completion_reason(
 
 
 def settle_encoder_training(config: Config, device_type: str) -> Config:
-    """Replace the defaults of `encoder_training`, `freeze_depthwise` and `freeze_batchnorm` by values for a device.
+    """Replace the defaults of the settings in `_SETTLED` by values for a device.
 
     The values are stored in the run directory, so that a training that is resumed on another device trains the same
     weights.
@@ -186,15 +190,10 @@ def settle_encoder_training(config: Config, device_type: str) -> Config:
         device_type: "cpu", "cuda" or "mps".
 
     Returns:
-        The settings with these three values.
+        The settings with these values.
     """
-    encoder = config.resolve_encoder_training(device_type)
-    return config.replace(
-        encoder_training=encoder.mode,
-        freeze_depthwise=encoder.freeze_depthwise,
-        freeze_batchnorm=encoder.freeze_batchnorm,
-        kept_versions=encoder.kept_versions,
-    )
+    values = asdict(config.resolve_encoder_training(device_type))
+    return config.replace(encoder_training=values.pop("mode"), **values)
 
 
 def open_directory(run: Run, data: DatasetIndex, plan: Plan | None, resume: bool) -> BinaryIO:
