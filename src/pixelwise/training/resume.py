@@ -28,7 +28,7 @@ from pixelwise.training.start_from import inherit_settings
 RESUMABLE = ("epochs", "time_budget", "patience", *MACHINE_SETTINGS)
 """The settings that can change when a run is resumed."""
 
-_SETTLED = tuple(field.name for field in fields(EncoderTraining) if field.name != "mode") + ("encoder_training",)
+_SETTLED = {"encoder_training" if field.name == "mode" else field.name for field in fields(EncoderTraining)}
 """The settings whose defaults `settle_encoder_training` replaces."""
 
 _MIN_SPENT_FRACTION = 0.8
