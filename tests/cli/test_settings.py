@@ -52,6 +52,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "class_weights": (["--class-weights", "pet=2,border=1"], {"pet": 2.0, "border": 1.0}),
     "lr": (["--lr", "0.25"], 0.25),
     "encoder_lr_factor": (["--encoder-lr-factor", "0.75"], 0.75),
+    "optimizer": (["--optimizer", "adamw"], "adamw"),
     "weight_decay": (["--weight-decay", "0.125"], 0.125),
     "pretrained_decay": (["--pretrained-decay", "0.25"], 0.25),
     "clip_gradients": (["--clip-gradients", "0.5"], 0.5),

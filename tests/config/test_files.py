@@ -33,6 +33,14 @@ def test_a_file_reads_back_to_equal_settings(preset: str, settings: dict[str, An
     assert written["format"] == 2
 
 
+def test_a_file_of_a_version_without_muon_has_adamw(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    written = yaml.safe_load(config_to_yaml(Config(epochs=3), "default"))
+    del written["optimizer"]
+    path.write_text(yaml.safe_dump(written), encoding="utf-8")
+    assert read_config(path) == (Config(epochs=3, optimizer="adamw"), "default")
+
+
 def test_a_file_without_a_preset_has_the_default_one(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(config_to_yaml(Config(epochs=3)), encoding="utf-8")
@@ -43,7 +51,7 @@ def test_a_file_without_a_preset_has_the_default_one(tmp_path: Path) -> None:
 def test_a_file_that_a_person_wrote(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_text("epochs: 3\nlr: 1e-4  # YAML 1.1 reads this as text\nclass_weights: pet=2, border=1\n")
-    assert read_config(path)[0] == Config(epochs=3, lr=1e-4, class_weights={"pet": 2, "border": 1})
+    assert read_config(path)[0] == Config(epochs=3, lr=1e-4, class_weights={"pet": 2, "border": 1}, optimizer="adamw")
 
 
 @pytest.mark.parametrize("text", ["288x384", "[288, 384]", "\n- 288\n- 384"])

@@ -28,7 +28,8 @@ def test_the_tutorial_preset_equals_the_tutorial() -> None:
     assert config.decoder == "pix2pix"
     # Training: 20 epochs of batches of 64, sparse cross-entropy, Adam 1e-3.
     assert (config.epochs, config.batch_size, config.loss) == (20, 64, "cross_entropy")
-    assert (config.lr, config.weight_decay, config.lr_schedule) == (1e-3, 0.0, "constant")
+    assert (config.optimizer, config.lr, config.weight_decay) == ("adamw", 1e-3, 0.0)
+    assert config.lr_schedule == "constant"
     assert config.class_weights == "none"
 
 
@@ -39,7 +40,7 @@ def test_the_default_preset() -> None:
     assert (config.encoder, config.encoder_weights) == ("tf_efficientnet_lite0", "bundled")
     assert (config.normalization, config.encoder_padding, config.encoder_layers) == ("encoder", "native", None)
     assert (config.decoder, config.augmentation, config.lr_schedule) == ("fpn", "crop", "onecycle")
-    assert config.weight_decay > 0, "AdamW"
+    assert config.optimizer == "muon" and config.weight_decay > 0
 
 
 @pytest.mark.parametrize("name", PRESETS)

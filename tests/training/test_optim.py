@@ -12,14 +12,19 @@ from pixelwise.models.model import SegmentationModel
 from pixelwise.training.optim import build_lr_schedule, build_optimizer
 
 
-def build(config: pw.Config) -> tuple[SegmentationModel, torch.optim.AdamW]:
+def build(config: pw.Config) -> tuple[SegmentationModel, torch.optim.Optimizer]:
     torch.manual_seed(0)
     model = config.create_model(("a", "b"), ((0, 0, 0), (9, 9, 9)))
     return model, build_optimizer(model, config, fused=False)
 
 
 def make_config(**settings: Any) -> pw.Config:
-    defaults: dict[str, Any] = {"encoder": "test_efficientnet", "encoder_weights": "none", "image_size": 32}
+    defaults: dict[str, Any] = {
+        "encoder": "test_efficientnet",
+        "encoder_weights": "none",
+        "image_size": 32,
+        "optimizer": "adamw",
+    }
     return pw.Config(**defaults | {"device": "cpu"} | settings)
 
 
@@ -35,6 +40,26 @@ class TestOptimizer:
         assert parameter_ids(encoder["params"]) == parameter_ids(model.encoder.parameters())
         assert (decoder["lr"], encoder["lr"]) == (0.02, 0.005)
         assert decoder["weight_decay"] == encoder["weight_decay"] == 0.3
+
+    def test_muon_trains_the_matrices_of_the_decoder(self) -> None:
+        model, optimizer = build(make_config(optimizer="muon", lr=0.02, encoder_lr_factor=0.25))
+        others, matrices, encoder = optimizer.param_groups
+        trained = parameter_ids(matrices["params"])
+        assert trained < parameter_ids(model.decoder.parameters())
+        convolutions = [module for module in model.decoder.modules() if isinstance(module, torch.nn.Conv2d)]
+        assert trained == parameter_ids(module.weight for module in convolutions if module.out_channels != 2)
+        assert len(trained) == len(convolutions) - 1, "the layer of the logits is trained by AdamW"
+        assert parameter_ids(others["params"]) == parameter_ids(model.decoder.parameters()) - trained
+        assert parameter_ids(encoder["params"]) == parameter_ids(model.encoder.parameters())
+        assert (others["lr"], matrices["lr"], encoder["lr"]) == (0.02, 0.02, 0.005)
+        assert [group["muon"] for group in optimizer.param_groups] == [False, True, False]
+
+    def test_depthwise_convolutions_of_a_decoder_are_trained_by_adamw(self) -> None:
+        model, optimizer = build(make_config(optimizer="muon", decoder="fpn"))
+        block = torch.nn.Conv2d(8, 8, 3, groups=8)
+        model.decoder.add_module("extra", block)
+        optimizer = build_optimizer(model, make_config(optimizer="muon"), fused=False)
+        assert id(block.weight) in parameter_ids(optimizer.param_groups[0]["params"])
 
     def test_a_frozen_encoder_has_no_group(self) -> None:
         model, optimizer = build(make_config(encoder_training="none"))
@@ -112,6 +137,13 @@ class TestPretrainedDecay:
         config = make_config(encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=1.0)
         _, optimizer = build(config)
         assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.0]
+
+    def test_it_is_that_of_the_encoder_with_muon_too(self) -> None:
+        config = make_config(
+            encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=1.0, optimizer="muon"
+        )
+        _, optimizer = build(config)
+        assert [group["weight_decay"] for group in optimizer.param_groups] == [0.01, 0.01, 0.0]
 
     def test_weights_without_gradients_stay(self) -> None:
         config = make_config(encoder="tf_efficientnet_lite0", encoder_weights="bundled", pretrained_decay=1.0)

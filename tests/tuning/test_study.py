@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -191,6 +192,20 @@ def test_other_settings_need_another_directory(pets: pw.DatasetIndex, tmp_path: 
         run_search(pets, tmp_path / "full", 1)
     with pytest.raises(ConfigError, match="`trials` must be 1 or more"):
         run_search(pets, tmp_path / "none", 0)
+
+
+def test_a_search_of_a_version_without_muon_continues_with_adamw(
+    pets: pw.DatasetIndex, tmp_path: Path, replace: Any
+) -> None:
+    replace()
+    out = tmp_path / "tune"
+    run_search(pets, out, 1, optimizer="adamw")
+    stored = json.loads((out / "study.json").read_text())
+    del stored["config"]["optimizer"]
+    (out / "study.json").write_text(json.dumps(stored))
+    with pytest.raises(ConfigError, match="started with another `optimizer`"):
+        run_search(pets, out, 2)
+    assert len(run_search(pets, out, 2, optimizer="adamw").trials) == 2
 
 
 def test_without_optuna(pets: pw.DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from pixelwise.config.components import registry_of
 from pixelwise.config.data_settings import START_SIZE_FRACTION
 from pixelwise.config.encoder_training import DECODER_FIRST_FRACTION, EncoderTraining
-from pixelwise.config.files import config_to_yaml, read_config, without_backticks
+from pixelwise.config.files import EARLIER_DEFAULTS, config_to_yaml, read_config, without_backticks
 from pixelwise.config.machine_settings import MACHINE_SETTINGS
 from pixelwise.config.presets import PRESETS
 from pixelwise.config.settings import LR_WARMUP_FRACTION, Config
@@ -12,6 +12,7 @@ from pixelwise.config.version1 import FORMAT, translate
 
 __all__ = [
     "DECODER_FIRST_FRACTION",
+    "EARLIER_DEFAULTS",
     "FORMAT",
     "LR_WARMUP_FRACTION",
     "MACHINE_SETTINGS",

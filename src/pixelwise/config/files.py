@@ -10,6 +10,9 @@ from pixelwise.config.version1 import FORMAT, translate
 from pixelwise.errors import ConfigError, first_line, unknown_name
 from pixelwise.runtime.parsing import read_yaml
 
+EARLIER_DEFAULTS = {"optimizer": "adamw"}
+"""Values of settings that the files of earlier versions lack, if they differ from the present defaults."""
+
 
 def config_to_yaml(config: Config, preset: str | None = None) -> str:
     """Return all settings as YAML text for `read_config`.
@@ -41,7 +44,8 @@ def read_config(path: Path) -> tuple[Config, str]:
         preset, version = str(content.pop("preset", "default")), content.pop("format", None)
         if version not in (None, FORMAT):
             raise ConfigError(f"has format {version!r}, which this version of pixelwise cannot read; update pixelwise")
-        config = Config(**(content if version == FORMAT else translate(content)))
+        settings = content if version == FORMAT else translate(content)
+        config = Config(**EARLIER_DEFAULTS | settings)
     except ConfigError as error:
         raise ConfigError(f"{path}: {without_backticks(error)}") from None
     except (OSError, TypeError, ValueError) as error:

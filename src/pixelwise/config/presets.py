@@ -32,6 +32,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "decoder": "pix2pix",
         "epochs": 20,
         "batch_size": 64,
+        "optimizer": "adamw",
         "lr": 1e-3,
         "lr_schedule": "constant",
         "weight_decay": 0.0,

@@ -42,11 +42,19 @@ class TrainingSettings(BaseModel):
         "root), or name=weight,name=weight.",
         default="none",
     )
+    optimizer: Literal["adamw", "muon"] = setting(
+        "Training",
+        "Optimizer: adamw, or muon, which trains the convolutions and linear layers of the decoder by Muon and the "
+        "other weights by AdamW.",
+        default="muon",
+    )
     lr: float = setting("Training", "Learning rate. The onecycle schedule has it as maximum.", default=3e-3, gt=0)
     encoder_lr_factor: float = setting(
         "Training", "Learning rate of the encoder divided by that of the decoder.", default=0.1, gt=0
     )
-    weight_decay: float = setting("Training", "Weight decay of AdamW. With 0, AdamW equals Adam.", default=1e-2, ge=0)
+    weight_decay: float = setting(
+        "Training", "Weight decay of the optimizer. With 0, AdamW equals Adam.", default=1e-2, ge=0
+    )
     pretrained_decay: float = setting(
         "Training",
         "Decay of the trained encoder weights toward their pretrained values (L2-SP), in place of weight decay. 10 is "

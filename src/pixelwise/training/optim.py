@@ -1,6 +1,7 @@
 """The optimizer and the learning-rate schedule."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,16 +11,19 @@ from pixelwise.config import LR_WARMUP_FRACTION, Config
 from pixelwise.errors import ConfigError
 from pixelwise.models.model import SegmentationModel
 from pixelwise.training.course import Course, TimedCourse
+from pixelwise.training.muon import Muon, is_matrix
 
 _FIRST_DIVISOR, _LAST_DIVISOR = 25.0, 25e4
 """The peak of the onecycle schedule divided by its first and by its last learning rate, as in torch's OneCycleLR."""
 
 
-def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.optim.AdamW:
-    """Build an AdamW optimizer with a parameter group for the decoder and one for the encoder.
+def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> torch.optim.Optimizer:
+    """Build the optimizer, with a parameter group for the decoder and one for the encoder.
 
-    Without trainable encoder weights, there is only the group of the decoder. If `config.pretrained_decay` is above 0,
-    the trainable encoder weights have no weight decay. Instead, each step moves them toward their present values.
+    With Muon, the weights of the decoder that are matrices have a group of their own, between the two. The layer of
+    the logits is not in it: it has a row for each class. Without trainable encoder weights, there is no group for the
+    encoder. If `config.pretrained_decay` is above 0, the trainable encoder weights have no weight decay. Instead, each
+    step moves them toward their present values.
 
     Args:
         model: the model, with pretrained weights. Encoder weights that do not require gradients are left out.
@@ -27,24 +31,32 @@ def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> to
         fused: True to use torch's fused implementation.
 
     Returns:
-        The optimizer. Its first group is that of the decoder.
+        The optimizer. Its first group is that of the decoder, and its last group that of the encoder.
 
     Raises:
         ConfigError: `config.pretrained_decay` is above 0, but the encoder has random weights or does not train.
     """
-    groups = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
+    groups: list[dict[str, Any]] = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
+    if config.optimizer == "muon":
+        classes = len(model.config.classes)
+        matrices = [weight for weight in model.decoder.parameters() if is_matrix(weight) and len(weight) != classes]
+        if matrices:
+            ids = {id(weight) for weight in matrices}
+            groups[0]["params"] = [weight for weight in model.decoder.parameters() if id(weight) not in ids]
+            groups.append({"params": matrices, "lr": config.lr, "muon": True})
     trainable = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     if trainable:
         groups.append({"params": trainable, "lr": config.lr * config.encoder_lr_factor})
+    build = Muon if config.optimizer == "muon" else torch.optim.AdamW
     if not config.pretrained_decay:
-        return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+        return build(groups, weight_decay=config.weight_decay, fused=fused)
 
     if not trainable:
         raise ConfigError("`pretrained_decay` has no effect on an encoder that does not train; set it to 0")
     if config.encoder_weights == "none" and config.start_from is None:
         raise ConfigError("`pretrained_decay` needs pretrained weights; set it to 0, or choose `encoder_weights`")
-    groups[1]["weight_decay"] = 0.0
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=fused)
+    groups[-1]["weight_decay"] = 0.0
+    optimizer = build(groups, weight_decay=config.weight_decay, fused=fused)
     optimizer.register_step_post_hook(PretrainedDecay(trainable, config.pretrained_decay))
     return optimizer
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pixelwise.config import MACHINE_SETTINGS, Config
+from pixelwise.config import EARLIER_DEFAULTS, MACHINE_SETTINGS, Config
 from pixelwise.errors import ConfigError, OutputExistsError, RunError, first_line
 from pixelwise.planning.plan import Plan
 from pixelwise.runtime.atomic import atomic_write
@@ -61,7 +61,7 @@ def create_or_check(
         return
     try:
         old = read_json(out / STUDY_FILE)
-        stored = Config(**old["config"]).model_dump(mode="json")
+        stored = Config(**EARLIER_DEFAULTS | old["config"]).model_dump(mode="json")
         changed = [name for name, value in new["config"].items() if stored[name] != value]
         changed = [f"`{name}`" for name in changed if name not in MACHINE_SETTINGS]
         changed += ["`search`"] * (old["space"] != new["space"]) + ["`preset`"] * (old["preset"] != new["preset"])
