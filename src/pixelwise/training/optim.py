@@ -36,14 +36,7 @@ def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> to
     Raises:
         ConfigError: `config.pretrained_decay` is above 0, but the encoder has random weights or does not train.
     """
-    groups: list[dict[str, Any]] = [{"params": list(model.decoder.parameters()), "lr": config.lr}]
-    if config.optimizer == "muon":
-        classes = len(model.config.classes)
-        matrices = [weight for weight in model.decoder.parameters() if is_matrix(weight) and len(weight) != classes]
-        if matrices:
-            ids = {id(weight) for weight in matrices}
-            groups[0]["params"] = [weight for weight in model.decoder.parameters() if id(weight) not in ids]
-            groups.append({"params": matrices, "lr": config.lr, "muon": True})
+    groups = _decoder_groups(model, config)
     trainable = [parameter for parameter in model.encoder.parameters() if parameter.requires_grad]
     if trainable:
         groups.append({"params": trainable, "lr": config.lr * config.encoder_lr_factor})
@@ -59,6 +52,17 @@ def build_optimizer(model: SegmentationModel, config: Config, fused: bool) -> to
     optimizer = build(groups, weight_decay=config.weight_decay, fused=fused)
     optimizer.register_step_post_hook(PretrainedDecay(trainable, config.pretrained_decay))
     return optimizer
+
+
+def _decoder_groups(model: SegmentationModel, config: Config) -> list[dict[str, Any]]:
+    """Return the parameter groups of the decoder, as in `build_optimizer`."""
+    weights, classes = list(model.decoder.parameters()), len(model.config.classes)
+    if config.optimizer == "adamw":
+        return [{"params": weights, "lr": config.lr}]
+    by_muon = [is_matrix(weight) and len(weight) != classes for weight in weights]
+    matrices = [weight for weight, chosen in zip(weights, by_muon, strict=True) if chosen]
+    others = [weight for weight, chosen in zip(weights, by_muon, strict=True) if not chosen]
+    return [{"params": others, "lr": config.lr}, {"params": matrices, "lr": config.lr, "muon": True}]
 
 
 class PretrainedDecay:
