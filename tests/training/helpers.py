@@ -21,6 +21,7 @@ SMALL: dict[str, Any] = {
     "image_size": 32,
     "batch_size": 4,
     "epochs": 4,
+    "optimizer": "adamw",
     "precision": "32-true",
     "device": "cpu",
     "defaults": False,  # drawings take longer than such a training

@@ -34,9 +34,11 @@ class Observe(pw.Callback):
 
 
 @pytest.mark.integration
-def test_an_interrupted_training_repeats_bit_for_bit(pets: pw.DatasetIndex, tmp_path: Path) -> None:
+@pytest.mark.parametrize("optimizer", ["adamw", "muon"])
+def test_an_interrupted_training_repeats_bit_for_bit(pets: pw.DatasetIndex, tmp_path: Path, optimizer: str) -> None:
     settings: dict[str, Any] = SMALL | {
         "batch_size": 2, "epochs": 3, "accumulate": 2, "clip_gradients": 0.5, "deterministic": True,
+        "optimizer": optimizer,
     }  # fmt: skip
     observed = Observe()
     whole = pw.train(pets, tmp_path / "whole", callbacks=[observed], **settings)
