@@ -204,7 +204,7 @@ def test_a_search_of_a_version_without_muon_continues_with_adamw(
     del stored["config"]["optimizer"]
     (out / "study.json").write_text(json.dumps(stored))
     with pytest.raises(ConfigError, match="started with another `optimizer`"):
-        run_search(pets, out, 2)
+        run_search(pets, out, 2, optimizer="muon")
     assert len(run_search(pets, out, 2, optimizer="adamw").trials) == 2
 
 
