@@ -46,6 +46,7 @@ TYPED: dict[str, tuple[Sequence[str], object]] = {
     "epochs": (["--epochs", "3"], 3),
     "time_budget": (["--time-budget", "1h30m"], 5400.0),
     "patience": (["--patience", "6"], 6),
+    "validate_every": (["--validate-every", "2"], 2),
     "batch_size": (["--batch-size", "5"], 5),
     "accumulate": (["--accumulate", "4"], 4),
     "loss": (["--loss", "dice"], "dice"),

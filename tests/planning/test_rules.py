@@ -26,7 +26,7 @@ def test_each_rule_decides_a_setting() -> None:
     others = {"scale", "decoder", "mosaic"}  # of tiles, and of images with a known symmetry
     assert list(settings_for(images=80)) == [name for name in RULES if name not in others]
     tiles = settings_for(size=(4000, 3000), widths=(500.0, 4.0))
-    of_whole_images = ("patience", "start_size", "mosaic", "eval_scale", "freeze_stride")
+    of_whole_images = ("patience", "start_size", "mosaic", "eval_scale", "freeze_stride", "validate_every")
     assert list(tiles) == [name for name in RULES if name not in of_whole_images]
     assert set(RULES) <= set(Config.model_fields)
 
@@ -202,6 +202,19 @@ def test_few_images_get_patience() -> None:
     for given in ({"epochs": 200}, {"time_budget": 60}):
         assert "patience" not in make_plan(make_report(images=40), given, timed=False).settings
     assert make_plan(make_report(images=40), {"patience": 3}, timed=False).settings["patience"] == 3
+
+
+def test_validations_of_many_images_are_rarer() -> None:
+    """Images to validate have 1.25 times the side."""
+    assert "validate_every" not in settings_for(images=400, val=40), "0.16 of the training pixels"
+    assert settings_for(images=400, val=60)["validate_every"] == 2
+    few = make_plan(make_report(images=40, val=101), timed=False)
+    assert few.settings["validate_every"] == few.settings["epochs"] // 10, "by the pixels, it would be 24"
+    assert few.reasons["validate_every"].startswith("with 40 training and 101 validation images, ")
+    assert settings_for(images=240)["validate_every"] == 2, "0.28: 36 images of train are for validation"
+    for given in ({"time_budget": 60}, {"view": "tiles"}, {"epochs": 19}):
+        assert "validate_every" not in make_plan(make_report(images=240), given, timed=False).settings
+    assert make_plan(make_report(), {"validate_every": 5}, timed=False).settings["validate_every"] == 5
 
 
 def test_a_time_budget_replaces_the_epochs() -> None:

@@ -93,6 +93,13 @@ def test_steps_are_faster_while_images_are_smaller(
 
 
 @pytest.mark.usefixtures("known")
+def test_epochs_without_a_validation_are_shorter() -> None:
+    data = make_report(images=40, val=20).data
+    settings = SETTINGS | {"encoder_training": "all", "validate_every": 2}
+    assert estimate_training_time(data, Config(**settings), 40) == pytest.approx(3 * 10 + 2 * 5 * 0.3)
+
+
+@pytest.mark.usefixtures("known")
 def test_without_a_val_split_some_images_validate() -> None:
     data = make_report(images=40).data
     assert estimate_training_time(data, Config(**SETTINGS | {"encoder_training": "all"}), 32) == pytest.approx(

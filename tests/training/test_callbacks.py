@@ -290,7 +290,7 @@ class TestRegistry:
 
 
 def state_with(scores: list[float | None]) -> TrainState:
-    rows: list[Row] = [{"val_miou": score} for score in scores]
+    rows: list[Row] = [{"val_loss": 0.5, "val_miou": score} for score in scores]
     return TrainState(run=None, data=None, model=None, sample_records=[], history=rows)  # type: ignore[arg-type]
 
 
@@ -321,4 +321,16 @@ def test_the_best_epoch_is_the_first_of_the_highest(scores: list[float | None], 
 def test_early_stopping(scores: list[float | None], patience: int, min_delta: float, stops: bool) -> None:
     state = state_with(scores)
     EarlyStopping(patience, min_delta).on_epoch_end(state)
+    assert state.should_stop is stops
+
+
+@pytest.mark.parametrize(
+    ("scores", "stops"), [([None, None, 0.3], False), ([None, 0.3, None, None], False), ([None, 0.3, None, 0.2], True)]
+)
+def test_early_stopping_waits_for_a_validation(scores: list[float | None], stops: bool) -> None:
+    """None is an epoch without a validation, and the patience is two epochs."""
+    state = state_with(scores)
+    for row, score in zip(state.history, scores, strict=True):
+        row["val_loss"] = None if score is None else 0.5
+    EarlyStopping(patience=2).on_epoch_end(state)
     assert state.should_stop is stops

@@ -61,7 +61,7 @@ class Simulation:
                 self.fractions.append(self.course.fraction)
                 if self.course.is_over:
                     break
-            self.validated.append(self.course.validates())
+            self.validated.append(self.course.validates(epoch + 1))
             if self.validated[-1]:
                 before = self.course.seconds
                 spend(validation)
@@ -181,7 +181,17 @@ def test_a_course_of_epochs() -> None:
     assert type(course) is Course
     assert [course.starts_epoch(epoch) for epoch in (0, 7, 8)] == [True, True, False]
     assert [course.trains_decoder_only(epoch) for epoch in (0, 1, 2)] == [True, True, False]
-    assert course.validates() and not course.is_over
+    assert course.validates(1) and not course.is_over
+
+
+def test_epochs_between_are_not_validated_and_the_last_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    course = make_course(make_config().replace(validate_every=3))
+    assert [course.validates(epoch) for epoch in range(1, 9)] == [False, True, False, False, True, False, False, True]
+    simulation = Simulation(monkeypatch, **CASES["many epochs"] | {"validation": 0.1})
+    simulation.course.config = simulation.course.config.replace(validate_every=3)
+    simulation.run()
+    *validated, last = simulation.validated
+    assert last and validated == [epoch % 3 == 0 for epoch in range(1, len(validated) + 1)]
 
 
 class TestSchedule:

@@ -135,6 +135,18 @@ class TestBestModel:
         assert equal_tensors(load_file(run.path / "model.safetensors"), weights.models[0])
         assert not equal_tensors(weights.models[0], weights.models[1])
 
+    def test_epochs_without_a_validation_train_the_same_weights(
+        self, full_run: FullRun, pets: pw.DatasetIndex, tmp_path: Path
+    ) -> None:
+        weights = RecordWeights()
+        run = pw.train(pets, tmp_path / "run", callbacks=[weights], **SMALL | {"validate_every": 2})
+        assert equal_tensors(weights.models[-1], full_run.models[-1])
+        rows, full_rows = run.read_metrics(), full_run.run.read_metrics()
+        assert [row["val_miou"] for row in rows] == [None, full_rows[1]["val_miou"], None, full_rows[3]["val_miou"]]
+        assert [row["train_loss"] for row in rows] == [row["train_loss"] for row in full_rows]
+        best = max((1, 3), key=lambda index: full_rows[index]["val_miou"] or 0.0)
+        assert equal_tensors(load_file(run.path / "model.safetensors"), full_run.models[best])
+
     def test_a_callback_cannot_change_which_model_is_kept(self, pets: pw.DatasetIndex, tmp_path: Path) -> None:
         class ChangeScore(Callback):
             def on_epoch_end(self, state: TrainState) -> None:

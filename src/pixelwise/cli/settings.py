@@ -35,7 +35,7 @@ _DERIVED_DEFAULTS = {"encoder_layers": "one per stage of the encoder", "callback
 _PLANNED = frozenset(
     ("view", "scale", "image_size", "batch_size", "epochs", "patience", "encoder", "encoder_weights",
      "encoder_training", "decoder", "augmentation", "start_size", "eval_scale", "loss", "mosaic", "class_weights",
-     "val_fraction", "freeze_stride")
+     "val_fraction", "freeze_stride", "validate_every")
 )  # fmt: skip
 """Settings that a plan decides. They are the keys of `pixelwise.planning.rules.RULES`, whose import takes seconds."""
 

@@ -25,6 +25,13 @@ class TrainingSettings(BaseModel):
         default=None,
         ge=1,
     )
+    validate_every: int = setting(
+        "Training",
+        "Validate after every N-th epoch, counted back from the last one. Epochs between are faster, and cannot be the "
+        "best one.",
+        default=1,
+        ge=1,
+    )
     batch_size: int = setting("Training", "Images per step, over all processes together.", default=16, ge=1)
     accumulate: int = setting(
         "Training",

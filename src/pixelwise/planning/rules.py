@@ -77,6 +77,15 @@ BYTES_PER_PIXEL = 1500
 """Memory of a training step in bytes per pixel of a batch, with the default encoder and decoder. Measurements at 128 to
 384 px gave 1,110 to 1,290 bytes."""
 
+VALIDATED_FRACTION = 0.17
+"""Maximum number of validated pixels divided by that of training pixels, for each epoch on average.
+
+Validations then take about a tenth of the time (docs/decisions.md).
+"""
+
+MIN_VALIDATIONS = 10
+"""Minimum number of validated epochs of a plan that does not validate every epoch."""
+
 MIN_EPOCHS_FOR_PATIENCE = 100
 """Minimum number of epochs of a plan that sets `patience`. Such a plan is for 120 training images or fewer."""
 
@@ -264,6 +273,24 @@ def choose_val_fraction(facts: RuleInput) -> Decision | None:
     return Decision(_DEFAULT.val_fraction, f"{whose}: {how} from train; test is not used")
 
 
+def choose_validate_every(facts: RuleInput) -> Decision | None:
+    """Choose how many epochs have one validation, so that validations of many images do not take most of the time.
+
+    Return None if each epoch is validated, if there is a time budget, which limits validations by the clock, and for
+    tiles.
+    """
+    data, epochs, settings = facts.report.data, facts.settings.get("epochs"), facts.settings
+    if epochs is None or settings["view"] == "tiles":
+        return None
+    val_count = len(data.train) + len(data.val) - facts.train_count
+    pixels = val_count * settings["eval_scale"] ** 2 / max(facts.train_count, 1)
+    every = min(math.ceil(pixels / VALIDATED_FRACTION), epochs // MIN_VALIDATIONS)
+    if every <= 1:
+        return None
+    images = f"{facts.train_count} training and {val_count} validation images"
+    return Decision(every, f"with {images}, validating every epoch would take more than a tenth of the time")
+
+
 RULES: dict[str, Rule] = {
     "view": choose_view,
     "scale": choose_scale,
@@ -283,5 +310,6 @@ RULES: dict[str, Rule] = {
     "loss": choose_loss,
     "class_weights": choose_class_weights,
     "val_fraction": choose_val_fraction,
+    "validate_every": choose_validate_every,
 }
 """Setting → rule. Rules are called in this order, so that a rule can use the settings above its own."""

@@ -92,10 +92,10 @@ def estimate_training_time(
 
     batch = len(images.batch[0])
     train_items, val_items = images.items_per_epoch(train_count, val_count)
-    epoch = step * train_items / batch + validation * val_items / len(images.val_batch[0])
+    validation *= val_items / len(images.val_batch[0]) * math.ceil(config.epochs / config.validate_every)
     drawings = 3 + math.log2(max(config.epochs, 1))
     once = start_seconds + images.decode_seconds * (train_count + val_count) + drawings * _DRAWING_SECONDS
-    return once + config.epochs * epoch * _SAVING_FACTOR
+    return once + (config.epochs * step * train_items / batch + validation) * _SAVING_FACTOR
 
 
 def _resized(batch: Sequence[Tensor], size: InputSize) -> list[Tensor]:

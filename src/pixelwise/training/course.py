@@ -70,9 +70,13 @@ class Course:
         """Return True if another epoch starts after `epoch` completed ones."""
         return epoch < self.config.epochs
 
-    def validates(self) -> bool:
-        """Return True if the model is validated after the epoch that has just ended."""
-        return True
+    def validates(self, epoch: int) -> bool:
+        """Return True if the model is validated after the epoch that has just ended.
+
+        Args:
+            epoch: number of completed epochs, with that one.
+        """
+        return (self.config.epochs - epoch) % self.config.validate_every == 0
 
     def trains_decoder_only(self, epoch: int) -> bool:
         """Return True if the encoder is paused. It is in the first epochs of the training mode "decoder-first".
@@ -169,11 +173,12 @@ class TimedCourse(Course):
         starts = epoch == 0 or not self._is_validated or (not self.is_over and self._left() > self._step_seconds)
         return bool(self._agree(float(starts))[0])
 
-    def validates(self) -> bool:
+    def validates(self, epoch: int) -> bool:
         """Return False if validations would take too much of the time, so far or until the last one."""
         left, duration = self._left(), self._validation_seconds()
         ends = self.is_over or left <= self._step_seconds
         is_short = left > 1.5 * duration and self._validations + duration <= _VALIDATED_FRACTION * self.seconds
+        is_short = is_short and epoch % self.config.validate_every == 0
         self._is_validated = bool(self._agree(float(ends or is_short))[0])
         return self._is_validated
 

@@ -168,22 +168,23 @@ def _mosaic_generator(setup: TrainingSetup) -> torch.Generator:
     return torch.Generator().manual_seed(_MOSAIC_SEEDS + setup.config.seed * 100_003 + process)
 
 
-def validate(setup: TrainingSetup, classes: Sequence[str]) -> Row:
+def validate(setup: TrainingSetup, classes: Sequence[str], epoch: int) -> Row:
     """Validate the model at its own image size.
 
     Args:
         setup: the training.
         classes: class names in index order.
+        epoch: number of completed epochs.
 
     Returns:
-        The validation columns of the epoch's row. With a time budget, all of them can be None. The epoch is then not
-        validated, so that more time is left to train.
+        The validation columns of the epoch's row. All of them are None if the epoch is not validated, so that more time
+        is left to train.
 
     Raises:
         ConfigError: See `run_in_parts`.
     """
     columns = ("val_loss", "val_accuracy", "val_miou", *(f"iou_{name}" for name in classes))
-    if not setup.course.validates():
+    if not setup.course.validates(epoch):
         return dict.fromkeys(columns)
     started = time.perf_counter()
     row = _validate(setup, classes)

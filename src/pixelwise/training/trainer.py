@@ -209,7 +209,7 @@ def _run_epochs(
         follow_idle_cores()
         for callback in callbacks:
             callback.on_epoch_start(state)
-        row = train_epoch(setup, state, callbacks, bars) | validate(setup, state.data.classes)
+        row = train_epoch(setup, state, callbacks, bars) | validate(setup, state.data.classes, state.epoch + 1)
         row["seconds"] = course.seconds
         # Move speed and learning rate to the end, because they are the last columns of metrics.csv.
         row |= {name: row.pop(name) for name in ("images_per_second", "learning_rate")}

@@ -53,11 +53,13 @@ class EarlyStopping(Callback):
             state.should_stop = True
 
     def is_over(self, history: list[Row]) -> bool:
-        """Return True if the training stops after these epochs.
+        """Return True if the training stops after these epochs. It does not stop after an epoch without a validation.
 
         Args:
-            history: one row per epoch with the column "val_miou".
+            history: one row per epoch with the columns "val_loss" and "val_miou".
         """
+        if history and history[-1]["val_loss"] is None:
+            return False
         return len(history) - last_improvement(history, self.min_delta) >= self.patience
 
 
