@@ -1,5 +1,6 @@
 """The rules: which setting follows from which property of the data."""
 
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import pytest
@@ -10,6 +11,11 @@ from pixelwise.config import Config
 from pixelwise.planning.rules import RULES, make_plan
 from pixelwise.planning.size_rules import IMAGE_SIZES
 from tests.planning.helpers import make_report
+
+
+def set_memory(monkeypatch: pytest.MonkeyPatch, gibibytes: float) -> None:
+    memory = SimpleNamespace(total=round(gibibytes * 2**30))
+    monkeypatch.setattr("pixelwise.planning.memory.psutil.virtual_memory", lambda: memory)
 
 
 def settings_for(**properties: Any) -> dict[str, Any]:
@@ -36,7 +42,7 @@ def test_narrow_objects_need_large_images() -> None:
     sizes = [settings_for(sides=(0.5, 2 * width), size=(1500, 1200))["image_size"] for width in widths]
     assert sizes == sorted(sizes) and sizes[:2] == [256, 256] and len(set(sizes)) >= 4
     assert all(size % 32 == 0 for size in sizes)
-    assert settings_for(sides=(0.5, 0.001), size=(200, 190))["image_size"] == 192, "never larger than the images"
+    assert settings_for(sides=(0.5, 0.1), size=(200, 190))["image_size"] == 192, "wide enough in images of their size"
     assert settings_for(sides=(0.5, 0.4), size=(150, 140))["image_size"] == 128
 
 
@@ -50,7 +56,8 @@ def test_the_narrowest_class_is_wide_enough_from_the_start(width: float) -> None
 
 
 def test_images_of_one_aspect_ratio_keep_it() -> None:
-    plan = make_plan(make_report(sides=(0.5, 0.01), size=(480, 360), same_aspect=True), timed=False)
+    report = make_report(sides=(0.5, 0.01), size=(480, 360), same_aspect=True)
+    plan = make_plan(report, {"time_budget": "5m"}, timed=False)
     config = Config.from_preset(base=plan.settings)
     assert (str(config.image_size), str(config.start_size)) == ("352x480", "256x352")
     assert plan.settings["image_size"] == "352x480", "as a file contains it"
@@ -58,7 +65,23 @@ def test_images_of_one_aspect_ratio_keep_it() -> None:
     assert settings_for(size=(512, 512), same_aspect=True)["image_size"] == 256
 
 
-def test_images_are_smaller_at_the_start() -> None:
+def test_images_with_a_narrow_class_are_enlarged(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 24)
+    assert settings_for(sides=(0.5, 0.02), size=(200, 190))["image_size"] == 288, "at most 1.6 times the images"
+    report = make_report(sides=(0.5, 0.01), size=(480, 360), same_aspect=True)
+    plan = make_plan(report, timed=False)
+    config = Config.from_preset(base=plan.settings)
+    assert (str(config.image_size), str(config.start_size)) == ("576x768", "448x576")
+    assert "3 px in images larger than their own size (480x360)" in plan.reasons["image_size"]
+    given = make_plan(report, {"image_size": "352x480"}, timed=False)
+    assert plan.settings["epochs"] == 86 and given.settings["epochs"] == 171, "half as many larger images"
+    for gibibytes, size in ((16, "480x640"), (8, "352x480")):
+        set_memory(monkeypatch, gibibytes)
+        assert make_plan(report, timed=False).settings["image_size"] == size
+
+
+def test_images_are_smaller_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_memory(monkeypatch, 24)
     settings = settings_for()
     assert (settings["start_size"], settings["image_size"]) == (192, 256)
     assert make_plan(make_report(), {"start_size": 128}, timed=False).settings["start_size"] == 128
@@ -69,7 +92,7 @@ def test_images_are_smaller_at_the_start() -> None:
     assert "start_size" not in small.settings
     assert small.settings["epochs"] == 141 and settings["epochs"] == 94, "both take about as long"
     narrow = settings_for(sides=(0.5, 0.01))
-    assert narrow["start_size"] == 320 and narrow["epochs"] == 171, "a class that is too narrow in all images"
+    assert narrow["start_size"] == 512 and narrow["epochs"] == 86, "a class that is too narrow in all images"
     assert (narrow["encoder_training"], settings["encoder_training"]) == ("all", "auto")
     fixed = {"encoder": "vit_tiny_patch16_224", "encoder_weights": "none"}
     assert "start_size" not in make_plan(make_report(), fixed, timed=False).settings
@@ -121,12 +144,14 @@ class TestUsingTheTime:
         assert plan.seconds == pytest.approx(390 * 1.3 * 33 / 31)
 
     def test_a_narrow_class_gets_a_larger_encoder_for_a_little_more_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        set_memory(monkeypatch, 24)
         plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
-        assert plan.settings["encoder"] == "tf_efficientnet_lite2" and plan.seconds == pytest.approx(1300)
+        assert plan.settings["encoder"] == "tf_efficientnet_lite2" and plan.seconds == pytest.approx(1300 * 29 / 31)
         assert plan.reasons["encoder"].startswith(
             "size l, because a class is narrow; a training takes 1.30 times as long as size s"
         )
         monkeypatch.setattr("pixelwise.planning.encoder_rules.MAX_COST", 1.2)
+        set_memory(monkeypatch, 24)
         plan = self.plan_for(monkeypatch, 1000, sides=(0.5, 0.01))
         assert plan.settings["encoder"] == "tf_efficientnet_lite1", "a training with size l takes too long"
 
@@ -149,11 +174,8 @@ class TestUsingTheTime:
         assert (plan.settings["encoder"], plan.settings["image_size"]) == ("tf_efficientnet_lite2", 256)
 
     def test_larger_images_must_fit_in_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Memory:
-            total = 2**33
-
         assert self.plan_for(monkeypatch, 1).settings["image_size"] == 320
-        monkeypatch.setattr("psutil.virtual_memory", Memory)
+        set_memory(monkeypatch, 8)
         plan = self.plan_for(monkeypatch, 1)
         assert (plan.settings["image_size"], plan.settings["batch_size"]) == (256, 16)
 
@@ -232,10 +254,7 @@ def test_few_images_freeze_the_encoder_and_get_small_batches() -> None:
 
 
 def test_a_batch_fits_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Memory:
-        total = 2 * 2**30
-
-    monkeypatch.setattr("psutil.virtual_memory", Memory)
+    set_memory(monkeypatch, 2)
     small = settings_for(sides=(0.5, 0.02), images=1000)
     assert small["image_size"] == 416 and small["batch_size"] == 2
 

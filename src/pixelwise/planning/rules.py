@@ -10,12 +10,9 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-import psutil
-import torch
-
 from pixelwise.config import Config, check_length, expand_shorthands
 from pixelwise.data.analysis.inspection import DatasetReport
-from pixelwise.data.input_size import to_pair, to_plain
+from pixelwise.data.input_size import to_plain
 from pixelwise.data.joined_spec import spec_of
 from pixelwise.errors import ConfigError, DataError
 from pixelwise.losses import check_loss
@@ -31,6 +28,7 @@ from pixelwise.planning.encoder_rules import (
     use_time,
 )
 from pixelwise.planning.loss_rules import choose_class_weights, choose_loss
+from pixelwise.planning.memory import device_memory, max_batch, step_bytes
 from pixelwise.planning.plan import Plan
 from pixelwise.planning.rule import Decision, Rule, RuleInput
 from pixelwise.planning.size_rules import (
@@ -39,6 +37,7 @@ from pixelwise.planning.size_rules import (
     choose_image_size,
     choose_start_size,
     enlarge,
+    is_enlarged,
     starts_narrow,
 )
 from pixelwise.planning.timing import estimate_training_time
@@ -48,7 +47,6 @@ from pixelwise.planning.view_rules import (
     choose_view,
     items_per_epoch,
 )
-from pixelwise.runtime.device import resolve_device
 from pixelwise.runtime.durations import format_duration
 from pixelwise.runtime.progress import Progress, no_progress
 
@@ -64,6 +62,9 @@ Both trainings take about as long, with their validations.
 TARGET_IMAGES_NARROW = 14_500
 """The same if images are smaller at the start, and a class is too narrow in them (docs/decisions.md)."""
 
+TARGET_IMAGES_ENLARGED = 7_300
+"""The same if a class is too narrow, and the images are enlarged (docs/decisions.md)."""
+
 MAX_EPOCHS = 200
 """Maximum number of epochs of a plan."""
 
@@ -72,10 +73,6 @@ TARGET_IMAGES_OF_TILES = 8_000
 
 MIN_STEPS_PER_EPOCH = 8
 """Minimum number of steps per epoch, which limits the batch size on small data sets."""
-
-BYTES_PER_PIXEL = 1500
-"""Memory of a training step in bytes per pixel of a batch, with the default encoder and decoder. Measurements at 128 to
-384 px gave 1,110 to 1,290 bytes."""
 
 VALIDATED_FRACTION = 0.17
 """Maximum number of validated pixels divided by that of training pixels, for each epoch on average.
@@ -210,19 +207,15 @@ def choose_batch_size(facts: RuleInput) -> Decision:
     The batch size is 2 if none does. For tiles, a batch has at most as many pixels as 16 images of `MIN_IMAGE_SIZE`:
     four windows of 384 px. A training has few windows, so larger batches would give it too few steps.
     """
-    device = resolve_device(facts.settings.get("device", _DEFAULT.device))
-    if device.type == "cuda":
-        memory, usable, kind = torch.cuda.get_device_properties(device).total_memory, 0.6, "GPU memory"
-    else:
-        memory, usable, kind = psutil.virtual_memory().total, 0.25, "memory"
-    image_bytes = BYTES_PER_PIXEL * math.prod(to_pair(facts.settings["image_size"]))
-    max_fit = int(memory * usable / image_bytes)
+    size = facts.settings["image_size"]
+    memory, _, kind = device_memory(facts.settings)
+    max_fit = max_batch(size, facts.settings)
     count = items_per_epoch(facts)
     is_tiled = facts.settings["view"] == "tiles"
-    largest = min(16, max(2, 16 * MIN_IMAGE_SIZE**2 // facts.settings["image_size"] ** 2)) if is_tiled else 16
+    largest = min(16, max(2, 16 * MIN_IMAGE_SIZE**2 // size**2)) if is_tiled else 16
     target = min(largest, max(2, count // MIN_STEPS_PER_EPOCH))
     batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
-    reason = f"{batch * image_bytes / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
+    reason = f"{batch * step_bytes(size) / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
     if target < largest:
         reason += f"; an epoch of {count} images has {-(-count // batch)} steps"
     return Decision(batch, reason)
@@ -231,7 +224,8 @@ def choose_batch_size(facts: RuleInput) -> Decision:
 def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to `MAX_EPOCHS`, so that the model is trained on enough images.
 
-    The targets are `TARGET_IMAGES_SEEN`, `TARGET_IMAGES_GROWING` and `TARGET_IMAGES_NARROW`. For tiles, the epochs are
+    The targets are `TARGET_IMAGES_SEEN`, `TARGET_IMAGES_GROWING`, `TARGET_IMAGES_NARROW` and `TARGET_IMAGES_ENLARGED`.
+    For tiles, the epochs are
     from 4 to `MAX_EPOCHS`, for as many pixels as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
     Return None if there is a time budget.
     """
@@ -251,7 +245,9 @@ def _target_images(facts: RuleInput) -> int:
     """Return the target of the number of whole images that the model is trained on, each counted once per epoch."""
     if facts.settings.get("start_size") is None:
         return TARGET_IMAGES_SEEN
-    return TARGET_IMAGES_NARROW if starts_narrow(facts) else TARGET_IMAGES_GROWING
+    if not starts_narrow(facts):
+        return TARGET_IMAGES_GROWING
+    return TARGET_IMAGES_ENLARGED if is_enlarged(facts) else TARGET_IMAGES_NARROW
 
 
 def choose_patience(facts: RuleInput) -> Decision | None:

@@ -13,6 +13,7 @@ from pixelwise.data.input_size import (
     to_plain,
 )
 from pixelwise.models.timm_models import has_fixed_input_size
+from pixelwise.planning.memory import max_batch
 from pixelwise.planning.rule import Decision, RuleInput
 from pixelwise.planning.view_rules import MIN_CLASS_WIDTH, choose_window_size
 
@@ -25,6 +26,13 @@ objects less accurate (docs/decisions.md)."""
 
 START_FACTOR = 0.75
 """Size of the images at the start of the training as a multiple of the image size (docs/decisions.md)."""
+
+ENLARGEMENTS = (1.6, 4 / 3)
+"""Image size in the training divided by the images' own size, at most, if a class is narrow in images of that size.
+The first one is taken for which memory suffices (docs/decisions.md)."""
+
+MIN_ENLARGED_BATCH = 8
+"""Minimum number of enlarged images that must fit into a training step. Muon needs batches (docs/decisions.md)."""
 
 LARGE_SIZE, LARGE_START_SIZE = 320, 224
 """Image sizes in the training and at its start if the time suffices and no class is narrow (docs/decisions.md)."""
@@ -46,7 +54,8 @@ def choose_whole_size(facts: RuleInput) -> Decision:
 
     The size at the start is the smallest of `IMAGE_SIZES`, at least `MIN_IMAGE_SIZE`, at which the class is
     `MIN_CLASS_WIDTH` wide or more. If it is too narrow at all sizes, it is the largest size. The image size is this
-    size divided by `START_FACTOR`. It does not exceed that of the median image, unless all sizes exceed it.
+    size divided by `START_FACTOR`. It does not exceed that of the median image, unless all sizes exceed it, or the
+    class is too narrow in such images, see `_enlarged_size`.
 
     If all images have the same aspect ratio, so has the image size. Otherwise, it is a square. Encoders with a fixed
     input size have the size at the start.
@@ -66,25 +75,48 @@ def choose_whole_size(facts: RuleInput) -> Decision:
     size = _fit_size(start / START_FACTOR, report)
     own = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
     if mean_side(size) < start / START_FACTOR - 32:
+        larger = _enlarged_size(facts, start) if is_narrow(report, mean_side(size) * START_FACTOR) else None
+        if larger is not None:
+            pixels = f"{width * mean_side(larger):.0f} px in images larger than their own size ({own})"
+            return Decision(larger, f"{reason}: {pixels}; more of such a class is found in them")
         return Decision(size, f"{reason}; a size above the images' own ({own}) adds nothing")
     pixels = f"{width * mean_side(size) * START_FACTOR:.0f} px at the start of the training"
     return Decision(size, f"{reason}: {pixels} (the target is {MIN_CLASS_WIDTH}), {width * mean_side(size):.0f} later")
 
 
-def _fit_size(side: float, report: DatasetReport) -> int | HeightWidth:
+def _enlarged_size(facts: RuleInput, start: int) -> int | HeightWidth | None:
+    """Return a size above that of the median image, for a class that is narrow in images of their own size.
+
+    Args:
+        facts: the settings of the plan.
+        start: side of the images in pixels at the start of the training, if their own size did not matter.
+
+    Returns:
+        The size. None with a time budget, because the training would see too few of such images, and if less than
+        `MIN_ENLARGED_BATCH` of them fit into memory.
+    """
+    if facts.settings.get("time_budget") is not None:
+        return None
+    sizes = (_fit_size(start / START_FACTOR, facts.report, factor) for factor in ENLARGEMENTS)
+    return next((size for size in sizes if max_batch(size, facts.settings) >= MIN_ENLARGED_BATCH), None)
+
+
+def _fit_size(side: float, report: DatasetReport, largest: float = 1.0) -> int | HeightWidth:
     """Return the image size of about side · side pixels, with the aspect ratio of the images if all have the same.
 
-    The sides are multiples of 32. They do not exceed those of the median image, but are at least the smallest of
-    `IMAGE_SIZES`.
+    The sides are multiples of 32. They do not exceed those of the median image times `largest`, but are at least the
+    smallest of `IMAGE_SIZES`.
     """
     assert report.widths is not None and report.heights is not None
     width, height = report.widths.median, report.heights.median
     ratios = report.aspect_ratios
     if ratios is None or ratios.max > ratios.min * (1 + SAME_ASPECT):
         width = height = (width * height) ** 0.5
-    factor = min(side / (width * height) ** 0.5, 1.0)
+    factor = min(side / (width * height) ** 0.5, largest)
     smallest = IMAGE_SIZES[0] // 32
-    sides = [32 * max(min(round(length * factor / 32), int(length // 32)), smallest) for length in (height, width)]
+    sides = [
+        32 * max(min(round(length * factor / 32), int(length * largest // 32)), smallest) for length in (height, width)
+    ]
     return sides[0] if sides[0] == sides[1] else HeightWidth(*sides)
 
 
@@ -95,6 +127,14 @@ def is_narrow(report: DatasetReport, side: float) -> bool:
     """
     widths = [stats.mean_width for stats in report.classes if stats.mean_width]
     return bool(widths) and min(widths) * (side + 16) < MIN_CLASS_WIDTH
+
+
+def is_enlarged(facts: RuleInput) -> bool:
+    """Return True if the images of the training are clearly larger than the median image."""
+    report = facts.report
+    if report.widths is None or report.heights is None:
+        return False
+    return mean_side(facts.settings["image_size"]) > (report.widths.median * report.heights.median) ** 0.5 + 32
 
 
 def starts_narrow(facts: RuleInput) -> bool:
