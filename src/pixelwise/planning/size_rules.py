@@ -75,11 +75,13 @@ def choose_whole_size(facts: RuleInput) -> Decision:
     size = _fit_size(start / START_FACTOR, report)
     own = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
     if mean_side(size) < start / START_FACTOR - 32:
-        larger = _enlarged_size(facts, start) if is_narrow(report, mean_side(size) * START_FACTOR) else None
-        if larger is not None:
-            pixels = f"{width * mean_side(larger):.0f} px in images larger than their own size ({own})"
-            return Decision(larger, f"{reason}: {pixels}; more of such a class is found in them")
-        return Decision(size, f"{reason}; a size above the images' own ({own}) adds nothing")
+        if not is_narrow(report, mean_side(size) * START_FACTOR):
+            return Decision(size, f"{reason}; a size above the images' own ({own}) adds nothing")
+        larger = _enlarged_size(facts, start)
+        if larger is None:
+            return Decision(size, f"{reason}; a size above the images' own ({own}) takes too much time or memory")
+        pixels = f"{width * mean_side(larger):.0f} px in images larger than their own size ({own})"
+        return Decision(larger, f"{reason}: {pixels}; more of such a class is found in them")
     pixels = f"{width * mean_side(size) * START_FACTOR:.0f} px at the start of the training"
     return Decision(size, f"{reason}: {pixels} (the target is {MIN_CLASS_WIDTH}), {width * mean_side(size):.0f} later")
 
