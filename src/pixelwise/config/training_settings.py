@@ -27,8 +27,8 @@ class TrainingSettings(BaseModel):
     )
     validate_every: int = setting(
         "Training",
-        "Validate after every N-th epoch, counted back from the last one. Epochs between are faster, and cannot be the "
-        "best one.",
+        "Validate after every N-th epoch, counted back from the last one, or from the first one with a time budget. "
+        "Epochs between are faster, and cannot be the best one.",
         default=1,
         ge=1,
     )

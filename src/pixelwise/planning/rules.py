@@ -214,7 +214,7 @@ def choose_batch_size(facts: RuleInput) -> Decision:
     is_tiled = facts.settings["view"] == "tiles"
     largest = min(16, max(2, 16 * MIN_IMAGE_SIZE**2 // size**2)) if is_tiled else 16
     target = min(largest, max(2, count // MIN_STEPS_PER_EPOCH))
-    batch = next((size for size in (16, 8, 4, 2) if size <= min(max_fit, target)), 2)
+    batch = next((each for each in (16, 8, 4, 2) if each <= min(max_fit, target)), 2)
     reason = f"{batch * step_bytes(size) / 2**30:.1f} GiB of {memory / 2**30:.0f} GiB of {kind}"
     if target < largest:
         reason += f"; an epoch of {count} images has {-(-count // batch)} steps"
@@ -225,9 +225,8 @@ def choose_epochs(facts: RuleInput) -> Decision | None:
     """Choose a number of epochs, from 8 to `MAX_EPOCHS`, so that the model is trained on enough images.
 
     The targets are `TARGET_IMAGES_SEEN`, `TARGET_IMAGES_GROWING`, `TARGET_IMAGES_NARROW` and `TARGET_IMAGES_ENLARGED`.
-    For tiles, the epochs are
-    from 4 to `MAX_EPOCHS`, for as many pixels as `TARGET_IMAGES_OF_TILES` images of `MIN_IMAGE_SIZE` have.
-    Return None if there is a time budget.
+    For tiles, the epochs are from 4 to `MAX_EPOCHS`, for as many pixels as `TARGET_IMAGES_OF_TILES` images of
+    `MIN_IMAGE_SIZE` have. Return None if there is a time budget.
     """
     if facts.settings.get("time_budget") is not None:
         return None

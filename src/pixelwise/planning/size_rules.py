@@ -15,7 +15,7 @@ from pixelwise.data.input_size import (
 from pixelwise.models.timm_models import has_fixed_input_size
 from pixelwise.planning.memory import max_batch
 from pixelwise.planning.rule import Decision, RuleInput
-from pixelwise.planning.view_rules import MIN_CLASS_WIDTH, choose_window_size
+from pixelwise.planning.view_rules import MIN_CLASS_WIDTH, choose_window_size, image_side
 
 IMAGE_SIZES = (128, 160, 192, 224, 256, 320, 384, 448, 512)
 """The image sizes that a plan can have, in pixels. All are multiples of 32, the coarsest stride of the encoders."""
@@ -65,12 +65,11 @@ def choose_whole_size(facts: RuleInput) -> Decision:
     if not widths or report.widths is None or report.heights is None:
         return Decision(MIN_IMAGE_SIZE, "there are no objects to derive a size from")
     name, width = min(widths.items(), key=lambda item: item[1])
-    image_side = (report.widths.median * report.heights.median) ** 0.5
     target = max(MIN_CLASS_WIDTH / width, MIN_IMAGE_SIZE)
     start = next((size for size in IMAGE_SIZES if size >= target), IMAGE_SIZES[-1])
     reason = f"'{name}' is typically {width:.1%} of an image's side wide"
     if has_fixed_input_size(facts.settings.get("encoder", Config().encoder)):
-        start = min(start, max((size for size in IMAGE_SIZES if size <= image_side), default=IMAGE_SIZES[0]))
+        start = min(start, max((size for size in IMAGE_SIZES if size <= image_side(facts)), default=IMAGE_SIZES[0]))
         return Decision(start, f"{reason}: {width * start:.0f} px at this size (the target is {MIN_CLASS_WIDTH})")
     size = _fit_size(start / START_FACTOR, report)
     own = f"{report.widths.median:.0f}x{report.heights.median:.0f}"
@@ -133,10 +132,7 @@ def is_narrow(report: DatasetReport, side: float) -> bool:
 
 def is_enlarged(facts: RuleInput) -> bool:
     """Return True if the images of the training are clearly larger than the median image."""
-    report = facts.report
-    if report.widths is None or report.heights is None:
-        return False
-    return mean_side(facts.settings["image_size"]) > (report.widths.median * report.heights.median) ** 0.5 + 32
+    return mean_side(facts.settings["image_size"]) > image_side(facts) + 32
 
 
 def starts_narrow(facts: RuleInput) -> bool:

@@ -39,7 +39,7 @@ def choose_view(facts: RuleInput) -> Decision:
     if not isinstance(facts.settings.get("image_size", 0), int):
         return Decision("whole", "windows are square, and the image size is a height and a width")
     width = narrowest.width or 0.0
-    whole = MAX_WHOLE_SIZE / _image_side(facts)
+    whole = MAX_WHOLE_SIZE / image_side(facts)
     seen = f"'{narrowest.name}' is {_pixels(width)} wide in images of {_image_size(facts)}"
     if width * whole >= MIN_CLASS_WIDTH:
         return Decision("whole", f"{seen}: {_pixels(width * whole)} in whole images at {MAX_WHOLE_SIZE} px")
@@ -121,7 +121,7 @@ def _narrowest(facts: RuleInput) -> ClassStats | None:
     )
 
 
-def _image_side(facts: RuleInput) -> float:
+def image_side(facts: RuleInput) -> float:
     """Return the side in pixels of a square with the area of the median image."""
     assert facts.report.widths is not None and facts.report.heights is not None
     return float(facts.report.widths.median * facts.report.heights.median) ** 0.5
