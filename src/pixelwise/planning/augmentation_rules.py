@@ -22,6 +22,10 @@ MIN_CROP_AREA = 0.3
 """Minimum area of a random crop of a whole image, as a fraction of the image's area (docs/decisions.md)."""
 
 
+COLOR = 0.5
+"""Largest change of brightness, contrast and saturation of a whole image, see `CropParams` (docs/decisions.md)."""
+
+
 MOSAIC = 0.2
 """Fraction of the training images of a plan that are joined to mosaics (docs/decisions.md)."""
 
@@ -72,9 +76,9 @@ def choose_mosaic(facts: RuleInput) -> Decision | None:
 
 
 def _crop(facts: RuleInput, name: str = "crop", **parameters: Any) -> str | dict[str, Any]:
-    """Return the setting of random crops with parameters. Crops of whole images have at least `MIN_CROP_AREA`."""
+    """Return the setting of random crops with parameters. Whole images have smaller crops and stronger colors."""
     if facts.settings["view"] == "whole":
-        parameters = {"min_scale": MIN_CROP_AREA} | parameters
+        parameters = {"min_scale": MIN_CROP_AREA, "color": COLOR} | parameters
     return {"name": name, **parameters} if parameters else name
 
 
