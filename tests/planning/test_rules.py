@@ -75,6 +75,10 @@ def test_images_with_a_narrow_class_are_enlarged(monkeypatch: pytest.MonkeyPatch
     assert "3 px in images larger than their own size (480x360)" in plan.reasons["image_size"]
     given = make_plan(report, {"image_size": "352x480"}, timed=False)
     assert plan.settings["epochs"] == 86 and given.settings["epochs"] == 171, "half as many larger images"
+    assert (plan.settings["eval_scale"], given.settings["eval_scale"]) == (1.45, 1.25)
+    assert plan.reasons["eval_scale"].endswith("more of it is found in larger ones: 832x1088 px")
+    wider = make_plan(make_report(sides=(0.5, 0.022), size=(480, 360), same_aspect=True), timed=False).settings
+    assert (wider["image_size"], wider["eval_scale"]) == ("576x768", 1.25), "wide enough in enlarged images"
     for gibibytes, size in ((16, "480x640"), (8, "352x480")):
         set_memory(monkeypatch, gibibytes)
         assert make_plan(report, timed=False).settings["image_size"] == size

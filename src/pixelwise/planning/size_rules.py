@@ -31,6 +31,10 @@ ENLARGEMENTS = (1.6, 4 / 3)
 """Image size in the training divided by the images' own size, at most, if a class is narrow in images of that size.
 The first one is taken for which memory suffices (docs/decisions.md)."""
 
+NARROW_EVAL_SCALE = 1.45
+"""Image size in validation and prediction divided by that in the training, if a class is narrow in enlarged images
+(docs/decisions.md)."""
+
 MIN_ENLARGED_BATCH = 8
 """Minimum number of enlarged images that must fit into a training step. Muon needs batches (docs/decisions.md)."""
 
@@ -185,7 +189,8 @@ def _start_with(size: int | HeightWidth) -> Decision:
 def choose_eval_scale(facts: RuleInput) -> Decision | None:
     """Choose the scale at which objects in whole images are about as large as in the training crops.
 
-    The scale is 1 if training uses whole images or the encoder has a fixed input size. Return None for tiles.
+    The scale is 1 if training uses whole images or the encoder has a fixed input size. It is `NARROW_EVAL_SCALE` if a
+    class is narrow even in enlarged images. Return None for tiles.
     """
     if facts.settings["view"] == "tiles":
         return None
@@ -194,4 +199,6 @@ def choose_eval_scale(facts: RuleInput) -> Decision | None:
         return Decision(1.0, "training uses whole images too")
     if has_fixed_input_size(facts.settings["encoder"]):
         return Decision(1.0, "the encoder has a fixed input size")
+    if is_enlarged(facts) and is_narrow(facts.report, mean_side(facts.settings["image_size"])):
+        return Decision(NARROW_EVAL_SCALE, "a class is narrow in enlarged images; more of it is found in larger ones")
     return Decision(scale, "objects in whole images are then about as large as in the training crops")
