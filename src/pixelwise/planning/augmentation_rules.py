@@ -76,7 +76,7 @@ def choose_mosaic(facts: RuleInput) -> Decision | None:
 
 
 def _crop(facts: RuleInput, name: str = "crop", **parameters: Any) -> str | dict[str, Any]:
-    """Return the setting of random crops with parameters. Whole images have smaller crops and stronger colors."""
+    """Return the setting of random crops. Whole images have smaller crops and stronger color changes."""
     if facts.settings["view"] == "whole":
         parameters = {"min_scale": MIN_CROP_AREA, "color": COLOR} | parameters
     return {"name": name, **parameters} if parameters else name
